@@ -1,0 +1,246 @@
+"""The agent: run a plan while it is still being written, join, and plan again if need be. Explained in notebook 01.
+
+The design is LLMCompiler's (Kim et al., 2024, arXiv 2312.04511), as TinyAgent uses it: a planner streams steps, a
+task-fetching unit starts each as soon as its inputs are there, a joiner reads the results.
+"""
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from tinyagent_helpers.artifacts import InputError
+from tinyagent_helpers.joins import Join
+from tinyagent_helpers.mac.protocol import ToolError
+from tinyagent_helpers.plans import PlanError, PlanReader, Step, fill_in
+from tinyagent_helpers.sanity import MAX_REQUEST
+from tinyagent_helpers.times import FORMAT
+from tinyagent_helpers.tools import Tool
+
+
+@dataclass
+class StepRun:
+    """One step carried out: arguments with results filled in, observation or error, seconds since the run began."""
+
+    id: int
+    tool: str
+    arguments: list[Any]
+    depends_on: list[int]
+    observation: str = ""
+    error: str = ""
+    started: float | None = None
+    ended: float | None = None
+
+
+@dataclass
+class Round:
+    """One plan and what came of it; `error` says why the plan itself could not be used, if so."""
+
+    plan: str = ""
+    steps: list[StepRun] = field(default_factory=list)
+    error: str = ""
+    planned: float | None = None
+    join: Join | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that went wrong, for the joiner and the next plan."""
+        steps = [f"step {s.id}, {s.tool}: {s.error}" for s in self.steps if s.error]
+        return ([f"plan: {self.error}"] if self.error else []) + steps
+
+
+@dataclass
+class Run:
+    """A request from start to answer."""
+
+    request: str
+    now: datetime
+    tools: list[str]
+    rounds: list[Round] = field(default_factory=list)
+    answer: str = ""
+    seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """True if the last plan ran without a problem and the joiner finished."""
+        return bool(self.rounds) and not self.rounds[-1].problems and self.rounds[-1].join is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as `tinyagent ask --json` prints it; `earlier` holds the rounds before the last."""
+        rounds = [{"plan": r.plan, "error": r.error, "steps": [vars(s) for s in r.steps]} for r in self.rounds]
+        *earlier, last = rounds or [{"plan": "", "error": "", "steps": []}]
+        starts = [s.started for r in self.rounds for s in r.steps if s.started is not None]
+        timings = {
+            "first_step": min(starts, default=None),
+            "plan": self.rounds[-1].planned if self.rounds else None,
+            "total": self.seconds,
+        }
+        head = {"request": self.request, "now": self.now.strftime(FORMAT), "tools": self.tools}
+        return head | last | {"answer": self.answer, "timings": timings, "earlier": earlier}
+
+
+class Planner(Protocol):
+    """Writes plans."""
+
+    def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
+        """The plan's text, piece by piece; `earlier` holds the rounds that a new plan must make up for."""
+
+
+class Joiner(Protocol):
+    """Reads results."""
+
+    async def join(self, request: str, rounds: Sequence[Round], may_replan: bool) -> Join:
+        """Finish with a message, or ask for a new plan."""
+
+
+class Agent:
+    """Carries out requests with a planner, a joiner and tools. Times are in seconds."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        joiner: Joiner,
+        tools: Mapping[str, Tool],
+        *,
+        step_limit: float = 30.0,
+        time_limit: float = 120.0,
+        max_rounds: int = 2,
+    ):
+        self.planner, self.joiner, self.tools = planner, joiner, tools
+        self.step_limit, self.time_limit, self.max_rounds = step_limit, time_limit, max_rounds
+
+    async def run(self, request: str, now: datetime) -> Run:
+        """Plan, execute and join, at most `max_rounds` times.
+
+        Failing tools, bad plans and passed time limits end up in the result. Cancelling the call cancels every step that
+        waits; a tool already at work in its thread is left behind and no longer listened to.
+
+        Raises:
+            InputError: the request is empty or too long.
+        """
+        _check_request(request)
+        run, start = Run(request, now, list(self.tools)), time.perf_counter()
+        try:
+            async with asyncio.timeout(self.time_limit):
+                for number in range(1, self.max_rounds + 1):
+                    await self._round(run, start)
+                    join = await self.joiner.join(request, run.rounds, may_replan=number < self.max_rounds)
+                    run.rounds[-1].join = join
+                    if not join.replan:
+                        break
+                run.answer = _answer(run.rounds[-1])
+        except TimeoutError:
+            run.answer = f"Stopped after {self.time_limit:g} seconds."
+        run.seconds = time.perf_counter() - start
+        return run
+
+    async def _round(self, run: Run, start: float) -> None:
+        """Read one plan as it streams in, starting each step as soon as it is read."""
+        earlier, this = tuple(run.rounds), Round()
+        run.rounds.append(this)
+        reader, results = PlanReader(self.tools), _Results()
+        async with asyncio.TaskGroup() as group:
+
+            def begin(steps: Sequence[Step]) -> None:
+                for step in steps:
+                    record = StepRun(step.id, step.tool, list(step.arguments), list(step.depends_on))
+                    this.steps.append(record)
+                    group.create_task(self._step(step, record, results, start))
+
+            try:
+                async with aclosing(self.planner.stream(run.request, run.now, earlier)) as pieces:
+                    async for text in pieces:
+                        this.plan += text
+                        begin(reader.feed(text))
+                        if reader.finished:
+                            break
+                begin(reader.close())
+            except PlanError as error:
+                this.error = str(error)
+            except Exception as error:
+                this.error = f"the planner failed: {error}"
+            this.planned = time.perf_counter() - start
+            results.give_up(begun={record.id for record in this.steps})
+
+    async def _step(self, step: Step, record: StepRun, results: "_Results", start: float) -> None:
+        """Wait for the steps this one needs, call the tool, and leave what it said, or None, in `results`."""
+        inputs = {d: await results[d] for d in step.depends_on}
+        try:
+            if failed := [d for d, observation in inputs.items() if observation is None]:
+                raise ToolError(f"not run, because step {failed[0]} failed")
+            record.arguments = list(fill_in(step.arguments, inputs))
+            record.started = time.perf_counter() - start
+            record.observation = await self._call(self.tools[step.tool], record.arguments)
+        except TimeoutError:
+            record.error = f"no result within {self.step_limit:g} seconds"
+        except asyncio.CancelledError:
+            record.error = "cancelled"
+            raise
+        except Exception as error:
+            record.error = str(error) or type(error).__name__
+        finally:
+            record.ended = None if record.started is None else time.perf_counter() - start
+        results[step.id].set_result(None if record.error else record.observation)
+
+    async def _call(self, tool: Tool, arguments: Sequence[Any]) -> str:
+        for parameter, value in zip(tool.parameters, arguments):
+            if problem := parameter.problem_with(value):
+                raise TypeError(problem)
+        async with asyncio.timeout(self.step_limit):
+            if inspect.iscoroutinefunction(tool.function):
+                return str(await tool.function(*arguments))
+            return str(await _in_thread(tool.function, arguments))
+
+
+class _Results(dict):
+    """For each step number a future of its observation, so that a step can wait for one that was not read yet."""
+
+    def __missing__(self, number: int) -> asyncio.Future:
+        return self.setdefault(number, asyncio.get_running_loop().create_future())
+
+    def give_up(self, begun: set[int]) -> None:
+        """No more steps will begin: whoever waits for one that has not is told that it failed."""
+        for number, future in self.items():
+            if number not in begun:
+                future.set_result(None)
+
+
+async def _in_thread(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Call a blocking function in a thread of its own, which never keeps the program from ending."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def deliver(result: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(result)
+
+    def work() -> None:
+        try:
+            result, error = function(*arguments), None
+        except Exception as caught:
+            result, error = None, caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, result, error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await done
+
+
+def _answer(last: Round) -> str:
+    """The joiner's message; "Summary" becomes the summary, a second Replan an admission."""
+    if last.join.replan:
+        return "I could not do that: " + ("; ".join(last.problems) or "the plan did not lead to an answer") + "."
+    summaries = [s.observation for s in last.steps if s.tool == "summarize_pdf" and s.observation]
+    return summaries[-1] if last.join.message == "Summary" and summaries else last.join.message
+
+
+def _check_request(request: str) -> None:
+    if not request.strip():
+        raise InputError("the request is empty; say what should be done")
+    if len(request) > MAX_REQUEST:
+        raise InputError(f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt")

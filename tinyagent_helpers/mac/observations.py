@@ -1,0 +1,54 @@
+"""What a tool says when it has done its work: one wording for the simulated Mac, the real one and the training data."""
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+
+def event_created(title: str, start: str, clashes: Sequence[str] = ()) -> str:
+    clash = f" It clashes with {_list(clashes)}." if clashes else ""
+    return f"Created the event {title!r} on {start}.{clash}"
+
+
+def email_sent(recipients: Sequence[str], subject: str) -> str:
+    return f"Sent the e-mail {subject!r} to {', '.join(recipients)}."
+
+
+def reply_sent(recipient: str) -> str:
+    return f"Sent the reply to {recipient}."
+
+
+def email_forwarded(subject: str, recipients: Sequence[str]) -> str:
+    return f"Forwarded {subject!r} to {', '.join(recipients)}."
+
+
+def note_created(name: str) -> str:
+    return f"Created the note {name!r}."
+
+
+def note_opened(name: str, content: str) -> str:
+    return f"Opened the note {name!r}: {content}"
+
+
+def note_extended(name: str) -> str:
+    return f"Added the text to the note {name!r}."
+
+
+def reminder_created(name: str, due: str) -> str:
+    return f"Created the reminder {name!r}{f' for {due}' if due else ''}."
+
+
+def sms_sent(recipients: Sequence[str]) -> str:
+    return f"Sent the message to {', '.join(recipients)}."
+
+
+def place_url(location: str) -> str:
+    return f"https://maps.apple.com/?q={quote(location)}"
+
+
+def directions_url(start: str, end: str, transport: str) -> str:
+    places = {"saddr": start, "daddr": end} if start else {"daddr": end}
+    return f"https://maps.apple.com/?{urlencode(places | {'dirflg': transport}, quote_via=quote)}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))

@@ -1,0 +1,92 @@
+"""A planner and a joiner that know their lines: they stand in for the language model until chapter 3 trains one.
+
+The plans are real and are executed for real; only the writing of them is played back.
+"""
+
+import asyncio
+import difflib
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tinyagent_helpers.agent import Round
+from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
+from tinyagent_helpers.joins import Join
+from tinyagent_helpers.plans import Plan, fill_in
+from tinyagent_helpers.times import FORMAT
+
+TOUR = DATA / "tour.jsonl"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A request made at `now`, the plans for it (the second is for a replan), and what to say at the end."""
+
+    request: str
+    now: datetime
+    plans: tuple[str, ...]
+    answer: str
+
+
+def load_recordings(path: Path = TOUR) -> list[Recording]:
+    """The recordings of a JSON Lines file."""
+    rows = read_jsonl(path, ("request", "now", "plan", "answer"))
+    return [
+        Recording(r["request"], datetime.strptime(r["now"], FORMAT), (r["plan"], *r.get("replans", ())), r["answer"])
+        for r in rows
+    ]
+
+
+def find_recording(request: str, recordings: Sequence[Recording]) -> Recording:
+    """The recording of a request, whatever its case and punctuation.
+
+    Raises:
+        InputError: it was not recorded; the message names the most similar ones.
+    """
+    by_words = {_words(r.request): r for r in recordings}
+    if recording := by_words.get(_words(request)):
+        return recording
+    near = difflib.get_close_matches(_words(request), by_words, cutoff=0.0)
+    examples = "\n  ".join(by_words[words].request for words in near)
+    raise InputError(f"the recorded planner knows only the requests in data/; chapter 3 trains one that knows more. Try\n  {examples}")
+
+
+class RecordedPlanner:
+    """Plays a recording's plans back, a few characters at a time, `delay` seconds apart."""
+
+    def __init__(self, recording: Recording, delay: float = 0.0):
+        self.recording, self.delay = recording, delay
+
+    async def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
+        """The first plan, or after a failure the next; an empty plan when there is none left."""
+        plans = [*self.recording.plans, Plan().to_text()]
+        for piece in re.findall(r"\w+|\W", plans[min(len(earlier), len(plans) - 1)]):
+            await asyncio.sleep(self.delay)
+            yield piece
+
+
+class RecordedJoiner:
+    """Asks for a new plan if anything failed; otherwise gives the recorded answer with the results filled in."""
+
+    def __init__(self, answer: str):
+        self.answer = answer
+
+    async def join(self, request: str, rounds: Sequence[Round], may_replan: bool) -> Join:
+        """The verdict on the last round."""
+        last = rounds[-1]
+        if last.problems and may_replan:
+            return Join(thought="; ".join(last.problems), replan=True)
+        if last.problems or not last.steps:
+            problems = [problem for round in rounds for problem in round.problems]
+            return Join(f"I could not do all of it: {'; '.join(problems) or 'no tool fits'}.", "Something failed.")
+        return Join(fill_in(self.answer, _observations(last)), "Every step has a result.")
+
+
+def _observations(last: Round) -> Mapping[int, str]:
+    return {step.id: step.observation for step in last.steps}
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
