@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.joins import Join
 from tinyagent_helpers.mac.protocol import ToolError
 from tinyagent_helpers.plans import PlanError, PlanReader, Step, fill_in
-from tinyagent_helpers.sanity import MAX_REQUEST
+from tinyagent_helpers.sanity import check_request
 from tinyagent_helpers.times import FORMAT
 from tinyagent_helpers.tools import Tool
 
@@ -123,7 +122,7 @@ class Agent:
         Raises:
             InputError: the request is empty or too long.
         """
-        _check_request(request)
+        check_request(request)
         run, start = Run(request, now, list(self.tools)), time.perf_counter()
         try:
             async with asyncio.timeout(self.time_limit):
@@ -237,10 +236,3 @@ def _answer(last: Round) -> str:
         return "I could not do that: " + ("; ".join(last.problems) or "the plan did not lead to an answer") + "."
     summaries = [s.observation for s in last.steps if s.tool == "summarize_pdf" and s.observation]
     return summaries[-1] if last.join.message == "Summary" and summaries else last.join.message
-
-
-def _check_request(request: str) -> None:
-    if not request.strip():
-        raise InputError("the request is empty; say what should be done")
-    if len(request) > MAX_REQUEST:
-        raise InputError(f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt")

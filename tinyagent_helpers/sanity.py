@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.mac.protocol import DATE, FREE_TEXT
 from tinyagent_helpers.plans import REFERENCE, Plan, PlanError, Step, parse_plan
 from tinyagent_helpers.times import FORMAT, WEEKDAYS
@@ -54,11 +55,23 @@ class Example:
                 yield step, parameter, value
 
 
+def check_request(request: str) -> None:
+    """See that a request says something and fits the planner's prompt.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not request.strip():
+        raise InputError("the request is empty; say what should be done")
+    if len(request) > MAX_REQUEST:
+        raise InputError(f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt")
+
+
 def request_is_usable(example: Example) -> str | None:
-    if not example.request.strip():
-        return "the request is empty"
-    if len(example.request) > MAX_REQUEST:
-        return f"the request has {len(example.request):,} characters, more than {MAX_REQUEST:,}"
+    try:
+        check_request(example.request)
+    except InputError as error:
+        return str(error)
     return None
 
 

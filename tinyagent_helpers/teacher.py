@@ -20,8 +20,9 @@ from tinyagent_helpers import times
 from tinyagent_helpers.artifacts import DATA
 from tinyagent_helpers.plans import Plan, PlanError, parse_plan
 
+PATTERNS = DATA / "teacher" / "patterns"
+VALUES = DATA / "teacher" / "values.toml"
 STYLES = ("plain", "short", "chatty", "indirect", "correction", "misspelt")
-SPLITS = ("train", "validation", "test")
 SLOT = re.compile(r"\{([a-z]+)(\d?)(?:\.(start|end|minutes))?(?:([+-])(\d+|duration\d?))?\}")
 POOLED = ("role", "title", "topic", "place", "file", "pdf", "note", "folder", "content", "message", "context", "task", "list", "calendar", "first", "last", "domain")
 CLOSED = ("role", "folder", "list", "calendar", "domain")  # too few values to hold any out
@@ -64,7 +65,7 @@ class Draw:
     now: datetime
 
 
-def load_patterns(folder: Path = DATA / "teacher" / "patterns") -> list[Pattern]:
+def load_patterns(folder: Path = PATTERNS) -> list[Pattern]:
     """All patterns of all scenario files, in the order of file names.
 
     Raises:
@@ -90,7 +91,7 @@ def read_scenarios(path: Path) -> list[Pattern]:
     for scenario in scenarios:
         name = f"{path.stem}/{scenario.get('id', '?')}"
         try:
-            patterns += _patterns_of(name, scenario)
+            patterns += scenario_patterns(name, scenario)
         except (PlanError, ValueError, KeyError, TypeError) as error:
             raise ScenarioError(f"{path.name}, scenario {name}: {error}") from None
     if len({p.id for p in patterns}) < len(patterns):
@@ -98,7 +99,12 @@ def read_scenarios(path: Path) -> list[Pattern]:
     return patterns
 
 
-def _patterns_of(name: str, scenario: Mapping[str, Any]) -> list[Pattern]:
+def scenario_patterns(name: str, scenario: Mapping[str, Any]) -> list[Pattern]:
+    """The patterns of one scenario, checked.
+
+    Raises:
+        ValueError: or KeyError, TypeError, PlanError, if it is not a scenario.
+    """
     if unknown := set(scenario) - {"id", "plan", "answer", "requests"} or set(scenario["requests"]) - set(STYLES):
         raise ValueError(f"unknown keys {sorted(unknown)}; styles are {', '.join(STYLES)}")
     lines = scenario["plan"].strip()
@@ -130,7 +136,7 @@ def _check_slots(pattern: Pattern) -> None:
 
 
 @cache
-def load_values(path: Path = DATA / "teacher" / "values.toml") -> dict[str, list[Any]]:
+def load_values(path: Path = VALUES) -> dict[str, list[Any]]:
     """What may stand in each kind of slot.
 
     Raises:

@@ -1,0 +1,203 @@
+"""Checks for the exercises: "Correct.", a hint, or "Not tried yet."; never a crash.
+
+An exercise that was not touched holds `...`, or is a function that returns `...`.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from random import Random
+from typing import Any
+
+from tinyagent_helpers.plans import PlanError, parse_plan
+from tinyagent_helpers.scoring import arguments_agree, success
+from tinyagent_helpers.tools import Tool
+
+
+
+class Hint(Exception):
+    """What a learner should look at again."""
+
+
+def _exercise(check: Callable[[Any], str]) -> Callable[[Any], None]:
+    """Print the verdict of a check, whatever the answer is or does."""
+
+    @wraps(check)
+    def verdict(answer: Any) -> None:
+        if answer is ...:
+            print("Not tried yet.")
+            return
+        try:
+            print(f"Correct. {check(answer)}")
+        except Untouched:
+            print("Not tried yet.")
+        except Hint as hint:
+            print(f"Not yet. {hint}")
+        except Exception as error:
+            print(f"Not yet. Your answer stopped with {type(error).__name__}: {error}")
+
+    return verdict
+
+
+class Untouched(Exception):
+    """The learner's function still returns `...`."""
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    if not callable(function):
+        raise Hint(f"The answer should be a function, not {function!r:.60}.")
+    result = function(*arguments)
+    if result is ...:
+        raise Untouched
+    return result
+
+
+def _plan(text: Any):
+    if not isinstance(text, str):
+        raise Hint("The answer should be the text of a plan.")
+    try:
+        return parse_plan(text)
+    except PlanError as error:
+        raise Hint(f"This is not a plan yet: {error}") from None
+
+
+@_exercise
+def ex_00_1(answer: set[int]) -> str:
+    """Which steps of the tour's second plan wait for no other step?"""
+    if not isinstance(answer, (set, frozenset, list, tuple)):
+        raise Hint("Give a set of step numbers, such as {1, 2}.")
+    if set(answer) == {1, 3, 5, 7}:
+        return "None of their arguments holds a $; all four can start at once."
+    wrong = sorted(set(answer) - {1, 3, 5, 7})
+    if wrong:
+        raise Hint(f"Step {wrong[0]} uses the result of another step: look for the $ in its arguments.")
+    raise Hint("These can start at once, but they are not the only ones.")
+
+
+@_exercise
+def ex_00_2(answer: str) -> str:
+    """A plan for: Text Mom and Dad that the train is late."""
+    gold = '1. get_phone_number("Mom")\n2. get_phone_number("Dad")\n3. send_sms(["$1", "$2"], "the train is late")\n4. join()'
+    plan = _plan(answer)
+    if sum(step.tool == "send_sms" for step in plan.steps) > 1:
+        raise Hint("Several recipients go into one send_sms.")
+    if not success(plan, gold):
+        raise Hint("The right tools with the right dependencies: look up both numbers, then send one message that uses both.")
+    if not arguments_agree(plan, gold):
+        raise Hint("The steps are right; compare the names and the message with the request.")
+    return "The same graph, the same arguments."
+
+
+@_exercise
+def ex_01_1(answer: Callable) -> str:
+    """A tool from a function: add_to_cart(item: str, count: int = 1) -> str, with a docstring."""
+    if not callable(answer):
+        raise Hint("The answer should be a function.")
+    if _returns_ellipsis(answer):
+        raise Untouched
+    try:
+        tool = Tool.from_function(answer)
+    except TypeError as error:
+        raise Hint(str(error)) from None
+    if [(p.name, p.type) for p in tool.parameters] != [("item", str), ("count", int)]:
+        raise Hint("It should take item: str and count: int, in this order.")
+    if tool.required != 1:
+        raise Hint("count should have a default, so that one argument is enough.")
+    if not tool.description or not all(p.description for p in tool.parameters):
+        raise Hint("The planner reads the docstring: say what the tool does and, under Args:, what each parameter is.")
+    parse_plan('1. add_to_cart("tea", 2)\n2. join()', {"add_to_cart": tool})
+    return f"The planner will read: {tool.to_prompt().splitlines()[0]}"
+
+
+def _returns_ellipsis(function: Callable) -> bool:
+    try:
+        return function("tea", 1) is ...
+    except Exception:
+        return False
+
+
+@_exercise
+def ex_01_2(answer: Callable) -> str:
+    """shortest_time(plan, seconds): how long a plan takes when every step starts as soon as it can."""
+    rng = Random(0)
+    for trial in range(20):
+        calls = []
+        for i in range(1, rng.randrange(2, 8)):
+            used = [f"${d}" for d in range(1, i) if rng.random() < 0.4]
+            calls.append(f'{i}. send_sms({used}, "x")')
+        plan = parse_plan("\n".join([*calls, f"{len(calls) + 1}. join()"]))
+        seconds = {step.id: rng.choice((0.5, 1.0, 2.0)) for step in plan.steps}
+        ends: dict[int, float] = {}
+        for step in plan.steps:
+            ends[step.id] = seconds[step.id] + max((ends[d] for d in step.depends_on), default=0)
+        wanted, got = max(ends.values()), _call(answer, plan, seconds)
+        if not isinstance(got, (int, float)) or abs(got - wanted) > 1e-9:
+            raise Hint(f"For {plan.to_text()!r} with {seconds} it should be {wanted}, not {got!r}. A step ends its own seconds after the last step it depends on has ended.")
+    return "That is the length of the longest path through the graph: no number of workers can beat it."
+
+
+@_exercise
+def ex_01_3(answer: tuple[str, str]) -> str:
+    """Two plans that count as a success although they would do different things."""
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        raise Hint("Give two plan texts: (predicted, gold).")
+    predicted, gold = map(_plan, answer)
+    if not success(predicted, gold):
+        raise Hint("These two do not even have the same graph; change an argument, not the steps.")
+    if arguments_agree(predicted, gold):
+        raise Hint("These two would do the same. Change an argument that matters: a name, a time, a place.")
+    return "The success rate is blind to this; the argument-aware rate is not."
+
+
+@_exercise
+def ex_02_1(answer: str) -> str:
+    """A scenario of your own, in the recorded teacher's format."""
+    import tomllib
+
+    from tinyagent_helpers.sanity import Example, first_problem
+    from tinyagent_helpers.teacher import draw, scenario_patterns
+
+    if not isinstance(answer, str):
+        raise Hint("The answer should be the text of a [[scenario]] in TOML.")
+    try:
+        scenarios = tomllib.loads(answer).get("scenario", [])
+        patterns = [p for s in scenarios for p in scenario_patterns(f"mine/{s.get('id', '?')}", s)]
+    except (PlanError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Hint(f"It cannot be read yet: {error}") from None
+    if len(patterns) < 3 or len({p.style for p in patterns}) < 2:
+        raise Hint("Write at least three requests in at least two styles.")
+    rng = Random(0)
+    for pattern in patterns:
+        for _ in range(10):
+            drawn = draw(pattern, rng, "train")
+            if problem := first_problem(Example(drawn.request, drawn.plan.to_text(), drawn.now)):
+                raise Hint(f"{drawn.request!r} was rejected, {problem[0]}: {problem[1]}")
+    return f"{len(patterns)} patterns; every draw passed every check."
+
+
+@_exercise
+def ex_02_2(answer: Callable) -> str:
+    """A check of your own: does the message of a text promise an attachment, which a text cannot have?"""
+    good = [_text_plan("see you at the station"), _text_plan("I sent the file by e-mail"), _text_plan("the lease is signed")]
+    bad = [_text_plan("the photos are attached"), _text_plan("Attached is the lease"), _text_plan("please see the attachment")]
+    missed = [p for p in bad if not _call(answer, p)]
+    wronged = [p for p in good if _call(answer, p)]
+    if missed:
+        raise Hint(f"{len(bad) - len(missed)} of {len(bad)} bad plans were rejected; this one slipped through: {missed[0].steps[1].arguments[1]!r}")
+    if wronged:
+        raise Hint(f"All bad plans were rejected, but so was a good one: {wronged[0].steps[1].arguments[1]!r}")
+    return "All bad plans were rejected and no good one: on six plans, at least."
+
+
+def _text_plan(message: str):
+    return parse_plan(f'1. get_phone_number("Mom")\n2. send_sms(["$1"], "{message}")\n3. join()')
+
+
+@_exercise
+def ex_02_3(answer: str) -> str:
+    """Which held-out split is the hardest test for a model that memorises phrasings?"""
+    options = ("test_draws", "test_patterns", "handwritten")
+    if answer not in options:
+        raise Hint(f"Choose one of {', '.join(options)}.")
+    if answer != "handwritten":
+        raise Hint("Look at the figure again: which requests lie furthest from everything in the training split?")
+    return "No pattern stands behind these requests, so nothing that was memorised helps."
