@@ -34,6 +34,8 @@ MAX_NESTING = 20
 
 REFERENCE = re.compile(r"\$(?:\{(\d{1,4})\}|(\d{1,4})(?!\w|[.,]\d))", re.ASCII)
 CALL_START = re.compile(r"(\d{1,4})\.[ \t]*([A-Za-z_]\w*)\(", re.ASCII)
+TOKEN = re.compile(rf'''"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[][(){{}}\n"']|{END_OF_PLAN}''', re.DOTALL)
+RAW_NEWLINE = re.compile(r"\\.|[\n\r]", re.DOTALL)
 
 
 class Fault(StrEnum):
@@ -260,26 +262,24 @@ def _literal(value: Any) -> str:
 
 def _scan_call(text: str, line: int) -> tuple[str, int | None]:
     """Find where the call's line ends. Return it with raw newlines in strings escaped, and the end (None: not yet)."""
-    cleaned, quote, escaped, depth = [], "", False, 0
-    for position, char in enumerate(text):
-        if quote:
-            char = {"\n": "n", "\r": "r"}.get(char, char) if escaped else {"\n": "\\n", "\r": "\\r"}.get(char, char)
-            quote = "" if char == quote and not escaped else quote
-            escaped = char == "\\" and not escaped
-        elif char == "\n" and depth == 0:
-            return "".join(cleaned), position
-        elif char == "<" and text.startswith(END_OF_PLAN, position):
-            return "".join(cleaned), position
-        elif char in "\"'":
-            quote = char
-        elif char in "([{":
-            depth += 1
-            if depth > MAX_NESTING:
-                raise PlanError(Fault.SYNTAX, line, f"brackets are nested more than {MAX_NESTING} deep")
-        elif char in ")]}":
-            depth -= 1
-        cleaned.append(char)
-    return "".join(cleaned), None
+    cleaned, depth, done = [], 0, 0
+    for match in TOKEN.finditer(text):
+        token = match.group()
+        if token == END_OF_PLAN or (token == "\n" and depth == 0):
+            return "".join([*cleaned, text[done : match.start()]]), match.start()
+        if token in "\"'":
+            break  # a string that has not ended
+        depth += (token in "([{") - (token in ")]}")
+        if depth > MAX_NESTING:
+            raise PlanError(Fault.SYNTAX, line, f"brackets are nested more than {MAX_NESTING} deep")
+        cleaned += [text[done : match.start()], RAW_NEWLINE.sub(_escape, token) if len(token) > 1 else token]
+        done = match.end()
+    return "".join([*cleaned, text[done:]]), None
+
+
+def _escape(match: re.Match) -> str:
+    """A line break within a string, with or without a backslash before it, as an escape sequence."""
+    return {"\n": "\\n", "\r": "\\r"}.get(match.group()[-1], match.group())
 
 
 def _parse_call(line: str, number: int, thought: str) -> Step:

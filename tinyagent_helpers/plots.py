@@ -7,6 +7,7 @@ from io import BytesIO
 
 import matplotlib.pyplot as plt
 import networkx as nx
+import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from tinyagent_helpers.plans import Plan
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#999999"
 plt.rcParams.update({"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 plt.ioff()
+pd.set_option("display.max_colwidth", None)
 
 
 def show(figure: Figure, alt: str) -> HTML:
@@ -46,10 +48,10 @@ def draw_plan(plan: Plan) -> Figure:
     for layer, nodes in enumerate(nx.topological_generations(graph)):
         for node in nodes:
             graph.nodes[node]["layer"] = layer
-    places = nx.multipartite_layout(graph, subset_key="layer")
+    places = {node: (x, -y) for node, (x, y) in nx.multipartite_layout(graph, subset_key="layer").items()}
     columns = 1 + max((layer for _, layer in graph.nodes(data="layer")), default=0)
     figure, (axes,) = panels(width=2.9 * columns, height=max(1.2, 0.8 * len(graph) / columns + 1.2))
-    nx.draw_networkx_edges(graph, places, ax=axes, node_size=4500, edge_color=GREY, arrowsize=16, min_source_margin=45, min_target_margin=52)
+    nx.draw_networkx_edges(graph, places, ax=axes, edge_color=GREY, arrowsize=16, min_source_margin=38, min_target_margin=48)
     labels = {n: f"{n}. {tool.replace('_', ' ', 1)}".replace("_", "\n", 1) for n, tool in graph.nodes(data="tool")}
     box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE}
     nx.draw_networkx_labels(graph, places, labels, ax=axes, font_size=9, bbox=box)
@@ -61,11 +63,14 @@ def draw_plan(plan: Plan) -> Figure:
 def draw_timeline(rows: Mapping[str, Sequence[StepRun]], planned: Mapping[str, float] | None = None) -> Figure:
     """When each step ran, a panel for each run; a dashed line where its plan was fully written. Times in seconds."""
     figure, axes = panels(len(rows), width=4.6 * len(rows), height=0.42 * max(map(len, rows.values())) + 1.3)
-    longest = max((s.ended or 0) for steps in rows.values() for s in steps)
+    planned = planned or {}
+    longest = max([s.ended or 0 for steps in rows.values() for s in steps] + list(planned.values()))
     for panel, (title, steps) in zip(axes, rows.items()):
         ran = [s for s in steps if s.started is not None]
-        panel.barh([f"{s.id}. {s.tool}" for s in ran], [s.ended - s.started for s in ran], left=[s.started for s in ran], color=[ORANGE if s.error else BLUE for s in ran])
-        if planned and title in planned:
+        widths = [max(s.ended - s.started, longest / 100) for s in ran]
+        colors = [ORANGE if s.error else BLUE for s in ran]
+        panel.barh([f"{s.id}. {s.tool}" for s in ran], widths, left=[s.started for s in ran], color=colors)
+        if title in planned:
             panel.axvline(planned[title], color=GREY, linestyle="--")
         panel.invert_yaxis()
         panel.set(title=title, xlabel="seconds since the request", xlim=(0, longest * 1.05))

@@ -186,7 +186,7 @@ def _comparable(plan: Plan) -> nx.DiGraph:
     graph = plan.graph()
     for step in plan.steps:
         labels = {d: f"<{graph.nodes[d]['label']}>" for d in step.depends_on}
-        graph.nodes[step.id]["filled"] = fill_in(step.arguments, labels)
+        graph.nodes[step.id]["filled"] = fill_in(step.arguments, labels) if labels else step.arguments
     return graph
 
 
@@ -199,7 +199,8 @@ def _same_under(mapping: dict[int, int], predicted: Plan, gold: Plan, tools: Map
 
 
 def _renamed(step: Step, mapping: Mapping[int, int]) -> tuple[Any, ...]:
-    return fill_in(step.arguments, {d: f"<step{mapping[d]}>" for d in step.depends_on})
+    steps = {d: f"<step{mapping[d]}>" for d in step.depends_on}
+    return fill_in(step.arguments, steps) if steps else step.arguments
 
 
 def _same_arguments(tool: str, one: tuple, other: tuple, tools: Mapping[str, Tool]) -> bool:
@@ -210,6 +211,8 @@ def _same_arguments(tool: str, one: tuple, other: tuple, tools: Mapping[str, Too
 
 
 def _same_value(a: Any, b: Any, free_text: bool) -> bool:
+    if a == b and type(a) is type(b):
+        return True
     if isinstance(a, list) and isinstance(b, list):
         return sorted(map(_plain, a)) == sorted(map(_plain, b))
     if free_text and isinstance(a, str) and isinstance(b, str) and a and b:

@@ -172,15 +172,22 @@ def draw(pattern: Pattern, rng: Random, split: str, now: datetime | None = None)
     slots: dict[str, tuple[str, Any]] = {}
     for match in SLOT.finditer(pattern.request):
         key = match.group(1) + match.group(2)
-        while key not in slots:
-            value = _draw_value(match.group(1), rng, split, now)
-            if value[0] not in {said for said, _ in slots.values()}:
-                slots[key] = value
+        if key not in slots:
+            slots[key] = _draw_new(match.group(1), rng, split, now, {said for said, _ in slots.values()})
     request = SLOT.sub(lambda m: slots[m.group(1) + m.group(2)][0], pattern.request)
     if pattern.request.startswith("{"):
         request = request[0].upper() + request[1:]
     plan = Plan.of((s.tool, [_fill(a, slots) for a in s.arguments]) for s in pattern.plan.steps)
     return Draw(pattern, request, plan, _answer(pattern.answer, slots), now)
+
+
+def _draw_new(kind: str, rng: Random, split: str, now: datetime, taken: set[str]) -> tuple[str, Any]:
+    """A value that no other slot of the request has."""
+    for _ in range(1_000):
+        value = _draw_value(kind, rng, split, now)
+        if value[0] not in taken:
+            return value
+    raise ScenarioError(f"{VALUES.name}: too few values for {kind!r} in the split {split!r}")
 
 
 def _draw_value(kind: str, rng: Random, split: str, now: datetime) -> tuple[str, Any]:

@@ -1,0 +1,18 @@
+PYTHON ?= python3
+PROFILE ?= nano
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: course test
+
+course: $(VENV)/installed
+	$(BIN)/python -m tinyagent_helpers course --profile $(PROFILE)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: the course needs 3.11 or 3.12. Try make course PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
