@@ -66,8 +66,9 @@ class Run:
 
     @property
     def succeeded(self) -> bool:
-        """True if the last plan ran without a problem and the joiner finished."""
-        return bool(self.rounds) and not self.rounds[-1].problems and self.rounds[-1].join is not None
+        """True if the last plan had steps, all of them worked, and the joiner finished."""
+        last = self.rounds[-1] if self.rounds else Round()
+        return bool(last.steps) and not last.problems and last.join is not None and not last.join.replan
 
     def to_json(self) -> dict[str, Any]:
         """The run as `tinyagent ask --json` prints it; `earlier` holds the rounds before the last."""

@@ -128,6 +128,15 @@ def names_stand_in_the_request(example: Example) -> str | None:
     return None
 
 
+def prices_are_not_references(example: Example) -> str | None:
+    prices = {match.group() for match in REFERENCE.finditer(example.request)}
+    for step, _, value in example.arguments():
+        used = {f"${d}" for d in step.depends_on}
+        if isinstance(value, str) and (mixed := prices & used & {m.group() for m in REFERENCE.finditer(value)}):
+            return f"{step.tool}: {mixed.pop()} is a price in the request and would be read as a result"
+    return None
+
+
 def no_step_is_needless(example: Example) -> str | None:
     steps = example.plan.steps
     for needless, by in NEEDLESS.items():
@@ -146,6 +155,7 @@ CHECKS: tuple[Callable[[Example], str | None], ...] = (
     lookups_come_before_use,
     dates_fit_the_moment,
     names_stand_in_the_request,
+    prices_are_not_references,
     no_step_is_needless,
 )
 

@@ -216,8 +216,8 @@ def _draw_text(kind: str, rng: Random, split: str) -> str:
     if kind == "phone":
         area, number = rng.randrange(201, 990), rng.randrange(10000)
         return rng.choice((f"+1 {area} 555 {number:04}", f"{area}-555-{number:04}", f"({area}) 555-{number:04}", f"+44 20 7946 {number:04}"))
-    if kind == "money":
-        return f"${rng.choice((5, 8, 12, 15, 20, 25, 30, 40, 45, 60, 75, 80, 100, 120, 150, 200, 250, 300, 450))}"
+    if kind == "money":  # from $15, as plans have fewer steps than that: a smaller price could be read as a result
+        return f"${rng.choice((15, 20, 25, 30, 40, 45, 60, 75, 80, 100, 120, 150, 200, 250, 300, 450))}"
     if kind == "number":
         return str(rng.choice((5, 10, 15, 20, 25, 30, 40)))
     return rng.choice(values_of(kind, split))

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 import shutil
 import time
 import tomllib
@@ -72,8 +73,8 @@ class SimulatedMac:
     def _contact(self, name: str, column: str, called: str) -> str:
         contacts = self.store.rows("contacts")
         wanted = name.casefold().strip()
-        exact = [c for c in contacts if wanted in (c["name"].casefold(), c["relation"].casefold())]
-        found = exact or [c for c in contacts if wanted and wanted in c["name"].casefold().split()]
+        exact = [c for c in contacts if wanted and wanted in (c["name"].casefold(), c["relation"].casefold())]
+        found = exact or [c for c in contacts if wanted in c["name"].casefold().split()]
         if not found:
             near = _similar(wanted, [c["name"] for c in contacts])
             raise ToolError(f"There is no contact {name!r}.{f' Similar names: {_names(near)}.' if near else ''}")
@@ -255,7 +256,8 @@ def _names(names: Sequence[str]) -> str:
 
 def _similar(wanted: str, names: Sequence[str]) -> list[str]:
     """The names of which a word, or the whole, is spelt much like what was wanted."""
-    return [n for n in names if difflib.get_close_matches(wanted, [n.casefold(), *n.casefold().split()], cutoff=0.7)]
+    words = {name: [name.casefold(), *re.findall(r"\w+", name.casefold())] for name in names}
+    return [name for name in names if difflib.get_close_matches(wanted, words[name], cutoff=0.7)]
 
 
 def _moment(text: str) -> datetime:

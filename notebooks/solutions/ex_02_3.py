@@ -1,0 +1,3 @@
+answer = "handwritten"
+
+checks.ex_02_3(answer)
