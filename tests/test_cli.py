@@ -1,0 +1,117 @@
+"""The command line: exit status 0, 1 or 2, one JSON object with --json, and messages that help."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tinyagent_helpers import doctor
+from tinyagent_helpers.cli import main
+
+INVITE = "Create a calendar invite with Sid and Lutfi at 3 PM tomorrow to discuss the roadmap"
+
+
+@pytest.fixture(autouse=True)
+def own_artifacts(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYAGENT_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_doctor_reports_everything_and_every_profile(capsys):
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {f["what"] for f in report["findings"]} >= {"Python", "memory", "cores", "free disk", "C compiler", "libraries", "accelerator", "model hub"}
+    assert report["profiles"]["nano"] == "ready" and set(report["profiles"]) == {"nano", "laptop", "gpu", "paper"}
+
+
+def test_doctor_fails_with_a_remedy(capsys, monkeypatch):
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "NOT Python" in out and "install Python 3.11 or 3.12" in out
+    assert "NOT C compiler" in out and "apt install gcc" in out
+
+
+def test_doctor_knows_an_unreachable_hub_and_an_accelerator(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(doctor, "find_accelerator", lambda: "cuda")
+    findings = doctor.examine()
+    assert "not reachable" in next(f.found for f in findings if f.what == "model hub")
+    assert "hub" in doctor.fits(findings)["laptop"] and "accelerator" not in doctor.fits(findings)["laptop"]
+
+
+def test_ask_carries_a_request_out(capsys):
+    assert main(["ask", INVITE.upper(), "--json"]) == 0
+    out = capsys.readouterr().out
+    run = json.loads(out)
+    assert out.count("\n") == 1
+    assert run["request"] == INVITE.upper() and run["steps"][2]["depends_on"] == [1, 2]
+    assert main(["ask", INVITE]) == 0
+    assert "It clashes with 'Dentist' and 'Discuss the roadmap'" in capsys.readouterr().out
+    assert main(["ask", INVITE, "--reset"]) == 0
+    assert "roadmap' and" not in capsys.readouterr().out
+
+
+def test_ask_shows_a_plan_without_running_it(capsys, tmp_path):
+    assert main(["ask", INVITE, "--plan-only"]) == 0
+    assert capsys.readouterr().out.startswith('1. get_email_address("Sid")')
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_ask_says_when_it_could_not(capsys):
+    assert main(["ask", "Ask Yuki by text to call me back"]) == 1
+    assert "Yuki Tanaka has no phone number" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["ask", ""], "the request is empty"),
+        (["ask", "x" * 100_000], "100,000 characters"),
+        (["ask", "Sing a song"], "knows only the requests in data/"),
+        (["score", "--gold", "nowhere.jsonl", "--pred", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["synthesize", "--count", "0", "--output", "x"], "--count is 0"),
+        (["synthesize", "--count", "5", "--output", "x", "--teacher", "gpt"], "give recorded, or a URL"),
+        (["synthesize", "--count", "5", "--output", "x", "--teacher", "http://127.0.0.1:9/v1"], "an endpoint needs --model"),
+        (["course", "--only", "77"], "no notebook starts with '77'; there are 00_tour"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and "Traceback" not in printed.err and printed.out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["ask"], ["ask", "x", "--now", "soon"], ["course", "--profile", "huge"]])
+def test_bad_usage_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_score_prints_rates_or_json(capsys, tmp_path):
+    plan = '1. open_note(\\"x\\", \\"\\")\\n2. join()'
+    (tmp_path / "gold.jsonl").write_text("".join(f'{{"id": "{i}", "plan": "{plan}"}}\n' for i in range(4)))
+    (tmp_path / "pred.jsonl").write_text(f'{{"id": "0", "plan": "{plan}"}}\n{{"id": "1", "plan": "{plan.replace("x", "y")}"}}\n')
+    files = ["--gold", str(tmp_path / "gold.jsonl"), "--pred", str(tmp_path / "pred.jsonl")]
+    assert main(["score", *files, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["success"]["k"] == 2 and result["argument_aware"]["k"] == 1 and result["failures"] == {"no prediction": 2, "wrong arguments": 1}
+    assert main(["score", *files]) == 0
+    assert "success         50.0% (2 of 4, 95 % interval 15.0% to 85.0%)" in capsys.readouterr().out
+
+
+def test_synthesize_writes_both_formats(capsys, tmp_path):
+    assert main(["synthesize", "--count", "200", "--output", str(tmp_path / "d"), "--format", "tinyagent", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert sum(printed["accepted"].values()) == 200
+    assert (tmp_path / "d" / "train.jsonl").exists() and json.loads((tmp_path / "d" / "train.json").read_text())
+
+
+def test_the_first_plan_from_a_cold_start_is_there_in_five_seconds():
+    done = subprocess.run([sys.executable, "-m", "tinyagent_helpers", "ask", "Summarize lease.pdf", "--reset"], capture_output=True, text=True, timeout=5)
+    assert done.returncode == 0 and "rent" in done.stdout
