@@ -13,11 +13,11 @@ from random import Random
 
 import pytest
 
-from tinyagent_helpers import times
+from tinyagent_helpers import synthesis, times
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.sanity import CHECKS, Example, first_problem
-from tinyagent_helpers.synthesis import SHARES, RecordedTeacher, content_words, home, synthesize
+from tinyagent_helpers.synthesis import SHARES, Draft, RecordedTeacher, content_words, home, synthesize
 from tinyagent_helpers.teacher import CLOSED, POOLED, STYLES, ScenarioError, draw, load_patterns, load_values, read_scenarios, values_of
 from tinyagent_helpers.tools import MAC_TOOLS
 
@@ -126,7 +126,7 @@ def test_times_mean_what_they_say():
     "clock, forms",
     [
         ((15, 0), {"15:00", "3pm", "3 o'clock in the afternoon", "three in the afternoon"}),
-        ((12, 0), {"noon", "12:00 pm"}),
+        ((12, 0), {"noon", "12 pm"}),
         ((14, 45), {"quarter to three in the afternoon", "2:45 PM"}),
         ((9, 30), {"half past nine in the morning", "9:30am"}),
         ((20, 15), {"quarter past eight in the evening"}),
@@ -243,19 +243,17 @@ def test_a_finished_run_is_not_made_again_and_a_foreign_one_not_overwritten(smal
     assert before == {p.name: p.read_bytes() for p in folder.glob("*.jsonl")}
 
 
-def test_a_teacher_with_nothing_new_to_say_is_stopped(patterns, tmp_path):
-    few = [p for p in patterns if home(p.tools, p.id) != "train"] + [_one_request_only(patterns)]
-    with pytest.raises(InputError, match="5,000 drafts in a row were rejected"):
-        synthesize(RecordedTeacher(few), 100_000, 0, tmp_path)
+def test_a_teacher_with_nothing_new_to_say_is_stopped(tmp_path, monkeypatch):
+    class Parrot(RecordedTeacher):
+        def write(self, tools, split, rng):
+            return Draft("Open the note x", '1. open_note("x", "")\n2. join()', "ok", NOW, "parrot")
 
+        def tool_sets(self, split):
+            return [frozenset({"open_note"})]
 
-def _one_request_only(patterns):
-    from dataclasses import replace
-
-    from tinyagent_helpers.plans import Plan
-
-    pattern = next(p for p in patterns if home(p.tools, p.id) == "train" and len(p.tools) == 1)
-    return replace(pattern, request="open it", answer="ok", plan=Plan.of([("nothing", [])]))
+    monkeypatch.setattr(synthesis, "MAX_REJECTED_IN_A_ROW", 50)
+    with pytest.raises(InputError, match="50 drafts in a row were rejected.*1 examples were written"):
+        synthesize(Parrot(), 100, 0, tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; a file in the way is tested below")

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     course.add_argument("--profile", default="nano", choices=PROFILES)
     course.add_argument("--only", action="append", default=[], metavar="NN", help="only notebooks that start so; may be given again")
     course.add_argument("--solved", action="store_true", help="with the exercises filled in and checked")
+    course.add_argument("--record", action="store_true", help="keep times and memory in data/results and the README")
     course.set_defaults(run=_course)
 
     ask = commands.add_parser("ask", help="carry out one request")
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--price-out", type=float, default=0.0, help="dollars per million answer tokens")
     synthesize.add_argument("--workers", type=int, default=4, help="requests to an endpoint at a time")
     synthesize.add_argument("--format", choices=["jsonl", "tinyagent"], default="jsonl")
+    synthesize.add_argument("--record", action="store_true", help="keep time and memory in data/results and the README")
     synthesize.add_argument("--json", action="store_true", help="print one JSON object")
     synthesize.set_defaults(run=_synthesize)
     return parser
@@ -100,9 +103,22 @@ def _doctor(options: argparse.Namespace) -> int:
 def _course(options: argparse.Namespace) -> int:
     from tinyagent_helpers.course import run_course, table
 
-    outcomes = run_course(profile(options.profile), options.only, options.solved, report=lambda line: print(line, flush=True))
+    chosen = profile(options.profile)
+    outcomes = run_course(chosen, options.only, options.solved, report=lambda line: print(line, flush=True))
     print(table(outcomes), end="")
-    return 1 if any(o.error for o in outcomes) else 0
+    failed = any(o.error for o in outcomes)
+    if options.record and not failed:
+        rows = [{"notebook": o.notebook, "seconds": round(o.seconds), "memory, MB": o.memory_mb} for o in outcomes]
+        rows.append({"notebook": "all", "seconds": round(sum(o.seconds for o in outcomes)), "memory, MB": max(o.memory_mb for o in outcomes)})
+        _record(f"course-{chosen.name}", rows, f"tinyagent course --profile {chosen.name}", chosen.name, 0, sum(o.seconds for o in outcomes))
+    return 1 if failed else 0
+
+
+def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float) -> None:
+    from tinyagent_helpers import results
+
+    results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds)
+    results.update_readme()
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -155,11 +171,19 @@ def _synthesize(options: argparse.Namespace) -> int:
     from tinyagent_helpers.synthesis import SHARES, RecordedTeacher, synthesize
 
     teacher = RecordedTeacher() if options.teacher == "recorded" else _endpoint(options)
+    started = time.monotonic()
     funnel = synthesize(teacher, options.count, options.seed, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     if options.format == "tinyagent":
         for split in SHARES:
             to_tinyagent(options.output / f"{split}.jsonl", options.output / f"{split}.json")
     result = {"output": str(options.output), "accepted": funnel.accepted, "rejected": funnel.rejected, "cost": funnel.cost}
+    seconds = time.monotonic() - started
+    if options.record:
+        from tinyagent_helpers.results import peak_memory_mb
+
+        row = {"examples": funnel.total, "rejected": funnel.rejected.total(), "seconds": round(seconds), "memory, MB": peak_memory_mb()}
+        command = f"tinyagent synthesize --count {options.count} --seed {options.seed} --output DIR"
+        _record("synthesis", [row], command, "any", options.seed, seconds)
     if options.json:
         _print_json(result)
     else:

@@ -1,9 +1,11 @@
 """The course's figures: one style, colours that colour-blind readers can tell apart, and alt text for every picture."""
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import networkx as nx
@@ -48,14 +50,16 @@ def draw_plan(plan: Plan) -> Figure:
     for layer, nodes in enumerate(nx.topological_generations(graph)):
         for node in nodes:
             graph.nodes[node]["layer"] = layer
-    places = {node: (x, -y) for node, (x, y) in nx.multipartite_layout(graph, subset_key="layer").items()}
-    columns = 1 + max((layer for _, layer in graph.nodes(data="layer")), default=0)
-    figure, (axes,) = panels(width=2.9 * columns, height=max(1.2, 0.8 * len(graph) / columns + 1.2))
-    nx.draw_networkx_edges(graph, places, ax=axes, edge_color=GREY, arrowsize=16, min_source_margin=38, min_target_margin=48)
-    labels = {n: f"{n}. {tool.replace('_', ' ', 1)}".replace("_", "\n", 1) for n, tool in graph.nodes(data="tool")}
+    layout = nx.multipartite_layout(graph, subset_key="layer")
+    places = {n: (x, -y - 0.15 * (graph.nodes[n]["layer"] % 2)) for n, (x, y) in layout.items()}  # arrows pass beside boxes
+    layers = Counter(layer for _, layer in graph.nodes(data="layer"))
+    figure, (axes,) = panels(width=2.9 * max(len(layers), 1), height=0.75 * max(layers.values(), default=1) + 0.3)
+    margins = {"min_source_margin": 38, "min_target_margin": 48}
+    nx.draw_networkx_edges(graph, places, ax=axes, edge_color=GREY, arrowsize=16, **margins)
+    labels = {n: fill(f"{n}. {tool.replace('_', ' ')}", 18) for n, tool in graph.nodes(data="tool")}
     box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE}
-    nx.draw_networkx_labels(graph, places, labels, ax=axes, font_size=9, bbox=box)
-    axes.margins(0.25, 0.3)
+    nx.draw_networkx_labels(graph, places, labels, ax=axes, font_size=9, bbox=box, clip_on=False)
+    axes.margins(0.2, 0.25)
     axes.set_axis_off()
     return figure
 

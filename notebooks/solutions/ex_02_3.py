@@ -1,3 +1,3 @@
-answer = "handwritten"
+answer = "test_draws"
 
 checks.ex_02_3(answer)

@@ -1,0 +1,85 @@
+"""The ledger: figures worth quoting, each with what is needed to get it again, and the tables made of them.
+
+A record is a JSON file in data/results; the README's tables are rendered from it, and a test fails when they differ.
+"""
+
+import os
+import platform
+import resource
+from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tinyagent_helpers.artifacts import DATA, ROOT, digest, read_json, write_json, write_text
+
+RESULTS = DATA / "results"
+LIBRARIES = ("torch", "numpy", "networkx", "pydantic", "papermill")
+
+
+def record(
+    name: str,
+    figures: Sequence[Mapping[str, Any]],
+    *,
+    command: str,
+    profile: str,
+    seed: int,
+    seconds: float,
+    folder: Path = RESULTS,
+) -> Path:
+    """Write a record: the figures (each a row of a table, with its unit in its key), and where they come from."""
+    source = {
+        "command": command,
+        "profile": profile,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "date": date.today().isoformat(),
+        "data": {p.name: digest(p) for p in (DATA / "teacher", DATA / "handwritten", DATA / "mac")},
+        "versions": {"python": platform.python_version()} | {library: version(library) for library in LIBRARIES},
+        "hardware": hardware(),
+    }
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{name}.json", {"figures": list(figures)} | source)
+    return folder / f"{name}.json"
+
+
+def hardware() -> str:
+    """This machine in a few words."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    memory = psutil.virtual_memory().total / 1e9
+    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {memory:.0f} GB, {platform.system()}"
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1_000_000 if platform.system() == "Darwin" else 1_000)
+
+
+def table(name: str, folder: Path = RESULTS) -> str:
+    """A record as a Markdown table, with its source below."""
+    found = read_json(folder / f"{name}.json")
+    keys = list(found["figures"][0])
+    lines = [f"| {' | '.join(keys)} |", f"|{' --- |' * len(keys)}"]
+    lines += [f"| {' | '.join(str(row[key]) for key in keys)} |" for row in found["figures"]]
+    return "\n".join([*lines, "", f"`{found['command']}`, seed {found['seed']}, {found['hardware']}, {found['date']}."])
+
+
+def render(text: str, folder: Path = RESULTS) -> str:
+    """The text with every block `<!-- results: NAME -->` ... `<!-- end -->` filled in from its record."""
+    head, *blocks = text.split("<!-- results: ")
+    parts = [head]
+    for block in blocks:
+        name, _, rest = block.partition(" -->")
+        parts.append(f"<!-- results: {name} -->\n{table(name, folder)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+    return "".join(parts)
+
+
+def update_readme() -> None:
+    """Bring the README's tables up to date."""
+    readme = ROOT / "README.md"
+    write_text(readme, render(readme.read_text(encoding="utf-8")))
