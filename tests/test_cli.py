@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tinyagent_helpers import doctor
+from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.cli import main
 
 INVITE = "Create a calendar invite with Sid and Lutfi at 3 PM tomorrow to discuss the roadmap"
@@ -32,6 +33,13 @@ def test_doctor_fails_with_a_remedy(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "NOT Python" in out and "install Python 3.11 or 3.12" in out
     assert "NOT C compiler" in out and "apt install gcc" in out
+
+
+def test_doctor_runs_on_a_bare_python_and_names_the_remedy():
+    bare = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tinyagent_helpers.cli import main; sys.exit(main(['doctor']))"]
+    done = subprocess.run(bare, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "NOT libraries" in done.stdout and "pip install -r requirements.txt" in done.stdout
 
 
 def test_doctor_knows_an_unreachable_hub_and_an_accelerator(monkeypatch):

@@ -1,5 +1,7 @@
 """Where the course keeps things: what ships, what a run makes, and how files are read and written without loss."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -147,4 +149,5 @@ def _drop_partial_line(path: Path) -> None:
         position = content_end
         while position and (file.seek(position - 1), file.read(1))[1] != b"\n":
             position -= 1
-        file.truncate(position)
+        if position < content_end:
+            file.truncate(position)

@@ -1,5 +1,7 @@
 """The command line. Exit status: 0 done, 1 the task failed, 2 bad usage or input."""
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json

@@ -1,13 +1,13 @@
 """What this machine can run, and what is missing and how to get it."""
 
+from __future__ import annotations  # so that an old Python, too, gets a remedy and no traceback
+
 import importlib.util
 import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
-
-import psutil
 
 from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.profiles import PROFILES
@@ -27,7 +27,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at Python, memory, cores, disk, compiler, libraries, accelerator and hub."""
-    memory, disk = psutil.virtual_memory().total / 1e9, shutil.disk_usage(ROOT).free / 1e9
+    memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator, cores = find_accelerator(), os.cpu_count() or 1
     python_ok = MINIMUM_PYTHON <= sys.version_info[:2] < NEXT_UNTRIED_PYTHON
     compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), "")
@@ -44,6 +44,11 @@ def examine() -> list[Finding]:
     ]
 
 
+def total_memory() -> int:
+    """This machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def find_accelerator() -> str:
     """The accelerator torch can use: "cuda", "mps", or "" for none."""
     if importlib.util.find_spec("torch") is None:
@@ -55,7 +60,7 @@ def find_accelerator() -> str:
 
 def fits(findings: list[Finding]) -> dict[str, str]:
     """For each profile "ready", or what it lacks on this machine."""
-    memory, disk = psutil.virtual_memory().total / 1e9, shutil.disk_usage(ROOT).free / 1e9
+    memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator = find_accelerator()
     hub = next(f for f in findings if f.what == "model hub")
     verdicts = {}

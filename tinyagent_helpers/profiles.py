@@ -1,5 +1,7 @@
 """The dial: one name decides sizes and models, from a two-core laptop to the papers' scale."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from tinyagent_helpers.artifacts import InputError

@@ -12,9 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tinyagent_helpers.artifacts import DATA, ROOT, digest, read_json, write_json, write_text
+from tinyagent_helpers.doctor import total_memory
 
 RESULTS = DATA / "results"
 LIBRARIES = ("torch", "numpy", "networkx", "pydantic", "papermill")
@@ -50,8 +49,7 @@ def hardware() -> str:
     """This machine in a few words."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    memory = psutil.virtual_memory().total / 1e9
-    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {memory:.0f} GB, {platform.system()}"
+    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {total_memory() / 1e9:.0f} GB, {platform.system()}"
 
 
 def peak_memory_mb() -> int:

@@ -5,6 +5,7 @@ attempt is one line of a file, and so a run that was killed goes on where it sto
 """
 
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,9 +18,10 @@ from random import Random
 from typing import Any, Protocol
 
 from tinyagent_helpers import imagine
-from tinyagent_helpers.artifacts import InputError, Log, digest, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.artifacts import InputError, Log, digest, make_folder, read_json, read_jsonl, stage, write_json
 from tinyagent_helpers.joins import Join
 from tinyagent_helpers.plans import fill_in
+from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.sanity import Example, first_problem
 from tinyagent_helpers.teacher import PATTERNS, VALUES, Pattern, draw, load_patterns, share
 from tinyagent_helpers.times import FORMAT
@@ -145,6 +147,18 @@ def synthesize(
         manifest | {"accepted": dict(funnel.accepted), "rejected": dict(funnel.rejected), "cost": funnel.cost},
     )
     return funnel
+
+
+def course_data(profile: Profile, seed: int, report: Callable[[str], None] = lambda line: None) -> tuple[Path, Funnel]:
+    """The recorded teacher's examples for a profile, in artifacts/<profile>/data: made, resumed, or found complete.
+
+    Examples of an older version of data/teacher are made anew.
+    """
+    teacher, folder = RecordedTeacher(), stage(profile.name, "data") / f"seed{seed}"
+    manifest = folder / "manifest.json"
+    if manifest.exists() and read_json(manifest).get("patterns") != digest(PATTERNS, VALUES):
+        shutil.rmtree(folder)
+    return folder, synthesize(teacher, profile.examples, seed, folder, report)
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
