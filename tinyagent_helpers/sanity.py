@@ -186,8 +186,9 @@ def _contradicting_day(example: Example, moment: datetime) -> str | None:
     """The request's only day word, if `moment` is on another day. Text that is merely passed on does not count."""
     said = example.said
     for _, parameter, value in example.arguments():
-        if parameter.note == FREE_TEXT and value:
-            said = said.replace(value.casefold(), " ")
+        if parameter.note == FREE_TEXT:
+            for passed_on in filter(None, REFERENCE.sub("\n", value).casefold().split("\n")):
+                said = said.replace(passed_on.strip(), " ")
     today = example.now.date()
     meant = {"today": today, "tonight": today, "tomorrow": today + timedelta(days=1)}
     found = {word for word in [*meant, *(day.casefold() for day in WEEKDAYS)] if re.search(rf"\b{word}\b(?!')", said)}

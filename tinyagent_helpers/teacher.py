@@ -8,6 +8,7 @@ the same slot in the plan what it means ("2024-05-25 15:00:00").
 import hashlib
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -211,7 +212,8 @@ def _draw_text(kind: str, rng: Random, split: str) -> str:
         chance = rng.random()
         return first if chance < 0.62 else f"{first} {last}" if chance < 0.88 else rng.choice(values_of("role", split))
     if kind == "email":
-        user = re.sub(r"\W", "", rng.choice((f"{first}{last}", first, f"{first[0]}{last}"))).lower()
+        name = unicodedata.normalize("NFKD", rng.choice((f"{first}{last}", first, f"{first[0]}{last}")))
+        user = re.sub(r"[^a-z]", "", name.lower()) or "me"
         return f"{user}{rng.choice(('', '', rng.randrange(1, 99)))}@{rng.choice(values_of('domain', split))}"
     if kind == "phone":
         area, number = rng.randrange(201, 990), rng.randrange(10000)
