@@ -187,8 +187,8 @@ def _contradicting_day(example: Example, moment: datetime) -> str | None:
     said = example.said
     for _, parameter, value in example.arguments():
         if parameter.note == FREE_TEXT:
-            for passed_on in filter(None, REFERENCE.sub("\n", value).casefold().split("\n")):
-                said = said.replace(passed_on.strip(), " ")
+            for passed_on in REFERENCE.sub("\n", value).casefold().splitlines():
+                said = said.replace(passed_on.strip() or " ", " ")
     today = example.now.date()
     meant = {"today": today, "tonight": today, "tomorrow": today + timedelta(days=1)}
     found = {word for word in [*meant, *(day.casefold() for day in WEEKDAYS)] if re.search(rf"\b{word}\b(?!')", said)}
