@@ -48,7 +48,7 @@ def test_functions_that_cannot_be_tools_say_why():
 
     with pytest.raises(TypeError, match="'x' has no type hint"):
         Tool.from_function(untyped)
-    with pytest.raises(TypeError, match="any number of arguments"):
+    with pytest.raises(TypeError, match="is not an ordinary parameter"):
         Tool.from_function(greedy)
     with pytest.raises(ValueError, match="two tools are named 'brew'"):
         toolset([brew, brew])

@@ -9,12 +9,13 @@ import hashlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from tinyagent_helpers import times
@@ -32,7 +33,8 @@ SAID = {
     "transport": (("by car", "d"), ("on foot", "w"), ("by public transport", "r"), ("driving", "d"), ("walking", "w"), ("by bus", "r"), ("by train", "r")),
     "priority": (("high", 1), ("medium", 5), ("low", 9)),
 }
-KINDS = {*POOLED, *TIMED, *SAID, "person", "email", "phone", "money", "number", "duration"}
+KINDS = {*POOLED, *TIMED, *SAID, "person", "email", "phone", "money", "number", "duration", "count", "decimal"}
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 class ScenarioError(ValueError):
@@ -100,8 +102,8 @@ def read_scenarios(path: Path) -> list[Pattern]:
     return patterns
 
 
-def scenario_patterns(name: str, scenario: Mapping[str, Any]) -> list[Pattern]:
-    """The patterns of one scenario, checked.
+def scenario_patterns(name: str, scenario: Mapping[str, Any], own: Collection[str] = ()) -> list[Pattern]:
+    """The patterns of one scenario, checked; `own` are kinds of slots that only this file has.
 
     Raises:
         ValueError: or KeyError, TypeError, PlanError, if it is not a scenario.
@@ -114,17 +116,17 @@ def scenario_patterns(name: str, scenario: Mapping[str, Any]) -> list[Pattern]:
     for style, requests in scenario["requests"].items():
         for number, request in enumerate(requests):
             pattern = Pattern(f"{name}/{style}{number}", style, request, plan, scenario["answer"])
-            _check_slots(pattern)
+            _check_slots(pattern, {*KINDS, *own})
             patterns.append(pattern)
     return patterns
 
 
-def _check_slots(pattern: Pattern) -> None:
+def _check_slots(pattern: Pattern, kinds: Collection[str]) -> None:
     said = {m.group(1) + m.group(2) for m in SLOT.finditer(pattern.request)}
     for text in (pattern.request, pattern.plan.to_text(), pattern.answer):
         for slot in SLOT.finditer(text):
-            if slot.group(1) not in KINDS:
-                raise ValueError(f"unknown slot {slot.group()}; kinds are {', '.join(sorted(KINDS))}")
+            if slot.group(1) not in kinds:
+                raise ValueError(f"unknown slot {slot.group()}; kinds are {', '.join(sorted(kinds))}")
             if slot.group(1) + slot.group(2) not in said:
                 raise ValueError(f"slot {slot.group()} is not in the request {pattern.request!r}")
             if slot.group(5) and not slot.group(5).isdigit() and slot.group(5) not in said:
@@ -167,14 +169,15 @@ def values_of(kind: str, split: str) -> tuple[Any, ...]:
     return tuple(v for v in values if low <= share(f"{kind}:{v}") < high)
 
 
-def draw(pattern: Pattern, rng: Random, split: str, now: datetime | None = None) -> Draw:
-    """Fill a pattern's slots with values of a split."""
-    now = now or times.draw_now(rng)
+def draw(pattern: Pattern, rng: Random, split: str, own: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Draw:
+    """Fill a pattern's slots with values of a split; `own` holds the values of kinds that only its file has."""
+    now = times.draw_now(rng)
     slots: dict[str, tuple[str, Any]] = {}
     for match in SLOT.finditer(pattern.request):
         key = match.group(1) + match.group(2)
         if key not in slots:
-            slots[key] = _draw_new(match.group(1), rng, split, now, {said for said, _ in slots.values()})
+            taken = {said for said, _ in slots.values()}
+            slots[key] = _draw_new(lambda: _draw_value(match.group(1), rng, split, now, own), taken, match.group(1))
     request = SLOT.sub(lambda m: slots[m.group(1) + m.group(2)][0], pattern.request)
     if pattern.request.startswith("{"):
         request = request[0].upper() + request[1:]
@@ -182,17 +185,22 @@ def draw(pattern: Pattern, rng: Random, split: str, now: datetime | None = None)
     return Draw(pattern, request, plan, _answer(pattern.answer, slots), now)
 
 
-def _draw_new(kind: str, rng: Random, split: str, now: datetime, taken: set[str]) -> tuple[str, Any]:
+def _draw_new(draw_one: Callable[[], tuple[str, Any]], taken: set[str], kind: str) -> tuple[str, Any]:
     """A value that no other slot of the request has."""
     for _ in range(1_000):
-        value = _draw_value(kind, rng, split, now)
+        value = draw_one()
         if value[0] not in taken:
             return value
-    raise ScenarioError(f"{VALUES.name}: too few values for {kind!r} in the split {split!r}")
+    raise ScenarioError(f"too few values for {kind!r}: two slots of a request cannot differ")
 
 
-def _draw_value(kind: str, rng: Random, split: str, now: datetime) -> tuple[str, Any]:
+def _draw_value(
+    kind: str, rng: Random, split: str, now: datetime, own: Mapping[str, Sequence[str]]
+) -> tuple[str, Any]:
     """One value of a kind: what is said, and what it means."""
+    if kind in own:
+        value = rng.choice(own[kind])
+        return value, value
     if kind in TIMED:
         moment = TIMED[kind](rng, now)
         return moment.say, moment
@@ -200,6 +208,12 @@ def _draw_value(kind: str, rng: Random, split: str, now: datetime) -> tuple[str,
         return rng.choice(SAID[kind])
     if kind == "duration":
         return times.draw_duration(rng)
+    if kind == "count":
+        number = rng.choice((rng.randrange(1, 13), rng.randrange(1, 100), rng.randrange(1, 1000)))
+        return NUMBERS[number - 1] if number <= 12 and rng.random() < 0.3 else str(number), number
+    if kind == "decimal":
+        number = round(rng.uniform(0.1, 99), rng.choice((1, 1, 2)))
+        return str(number), number
     text = _draw_text(kind, rng, split)
     text = SLOT.sub(lambda m: _draw_text(m.group(1), rng, split), text)
     said, _, written = text.partition(" => ")

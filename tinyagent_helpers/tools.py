@@ -49,7 +49,7 @@ class Tool:
     name: str
     description: str
     parameters: tuple[Parameter, ...]
-    function: Callable[..., Any] = field(compare=False)
+    function: Callable[..., Any] | None = field(default=None, compare=False)
 
     @classmethod
     def from_function(cls, function: Callable[..., Any]) -> "Tool":
@@ -59,14 +59,22 @@ class Tool:
             TypeError: a parameter has no type hint, or takes any number of arguments.
         """
         hints = get_type_hints(function, include_extras=True)
-        doc = docstring_parser.parse(inspect.getdoc(function) or "")
-        descriptions = {p.arg_name: (p.description or "").replace("\n", " ") for p in doc.params}
         parameters = [
-            _parameter(function.__name__, p, hints, descriptions)
+            p.replace(annotation=hints.get(p.name, REQUIRED))
             for p in inspect.signature(function).parameters.values()
             if p.name != "self"
         ]
-        return cls(function.__name__, doc.short_description or "", tuple(parameters), function)
+        return cls.from_signature(function.__name__, inspect.getdoc(function) or "", parameters, function)
+
+    @classmethod
+    def from_signature(
+        cls, name: str, docstring: str, parameters: Iterable[inspect.Parameter], function: Callable | None = None
+    ) -> "Tool":
+        """Make a tool of a name, a docstring and typed parameters; without a function it can be planned with, not run."""
+        doc = docstring_parser.parse(docstring)
+        descriptions = {p.arg_name: (p.description or "").replace("\n", " ") for p in doc.params}
+        made = tuple(_parameter(name, p, descriptions.get(p.name, "")) for p in parameters)
+        return cls(name, doc.short_description or "", made, function)
 
     @property
     def required(self) -> int:
@@ -92,15 +100,15 @@ class Tool:
         return {"type": "function", "function": function}
 
 
-def _parameter(tool: str, p: inspect.Parameter, hints: Mapping[str, Any], descriptions: Mapping[str, str]) -> Parameter:
-    if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-        raise TypeError(f"{tool}: *{p.name} takes any number of arguments; a tool's parameters must be named one by one")
-    if p.name not in hints:
+def _parameter(tool: str, p: inspect.Parameter, description: str) -> Parameter:
+    if p.kind is not p.POSITIONAL_OR_KEYWORD:
+        raise TypeError(f"{tool}: {p} is not an ordinary parameter; a tool's parameters are named one by one, without * or /")
+    if p.annotation is REQUIRED:
         raise TypeError(f"{tool}: parameter {p.name!r} has no type hint; write for example {p.name}: str")
-    hint, note = hints[p.name], ""
+    hint, note = p.annotation, ""
     if get_origin(hint) is Annotated:
         hint, note = get_args(hint)[0], str(get_args(hint)[1])
-    return Parameter(p.name, hint, descriptions.get(p.name, ""), p.default, note, TypeAdapter(hint))
+    return Parameter(p.name, hint, description, p.default, note, TypeAdapter(hint))
 
 
 def toolset(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
