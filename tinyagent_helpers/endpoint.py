@@ -8,7 +8,7 @@ from random import Random
 from openai import APIConnectionError, APIError, AuthenticationError, NotFoundError, OpenAI
 
 from tinyagent_helpers.artifacts import InputError
-from tinyagent_helpers.prompts import CONVENTIONS, bullets, numbered
+from tinyagent_helpers.prompts import WHAT_A_PLAN_IS, bullets, numbered, rules
 from tinyagent_helpers.synthesis import Draft, TeacherError, home
 from tinyagent_helpers.teacher import load_patterns
 from tinyagent_helpers.times import FORMAT, draw_now
@@ -21,7 +21,7 @@ INSTRUCTION = """You write training data for an assistant on a Mac. Invent one r
 {tools}
 
 Rules for the plan:
-{conventions}
+{rules}
 
 Style of the request: {style}. Use names, places and texts of your own invention.
 Answer with one JSON object: {{"request": "...", "plan": "1. ...\\n2. join()<END_OF_PLAN>", "answer": "what to tell the user when all is done"}}"""
@@ -101,7 +101,7 @@ class EndpointTeacher:
             now=now.strftime(FORMAT),
             weekday=now.strftime("%A"),
             tools=numbered(MAC_TOOLS[name] for name in sorted(tools)),
-            conventions=bullets(CONVENTIONS),
+            rules=bullets([WHAT_A_PLAN_IS[1], *rules(tools), "The last line is join() and <END_OF_PLAN>."]),
             style=style,
         )
         return text, now, style

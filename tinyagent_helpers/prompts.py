@@ -1,28 +1,144 @@
-"""What a language model is told about plans: one wording for every model of the course."""
+"""What a language model is told: one template for data, training, evaluation and serving, at every size.
 
-from collections.abc import Iterable
+The order is the published one (tinyagent.md, "Plan text"): what a plan is, the tools, join, guidelines, rules that depend
+on the date and on the tools present, examples, the request. A model is trained on one template; `PromptTemplate.hash`
+travels with it.
+"""
 
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.tools import Tool
 
-CONVENTIONS = (
-    "A plan is a numbered list of calls, one a line; $1 stands for the result of step 1, also inside a longer text.",
-    'Arguments are Python literals by position; every argument is filled, unused ones with "" or [].',
-    "The last line is join() followed by <END_OF_PLAN>.",
-    "Dates are written YYYY-MM-DD HH:MM:SS. A meeting lasts 60 minutes unless the user says otherwise.",
-    "Look up e-mail addresses and phone numbers first, unless the user gave one.",
-    "Several recipients of a text message go into one call.",
-    "summarize_pdf and attachments take the path that open_and_get_file_path returns.",
-    "A new Zoom link goes into the calendar event's notes, the e-mail's context or the message.",
-    "open_note is not needed before append_note_content, nor maps_open_location before maps_show_directions.",
-    'An empty start_location means "here". Copy names, places and texts from the request as they are.',
+SEPARATOR = "###"
+WHAT_A_PLAN_IS = (
+    "Write a plan for the request: a numbered list of calls, one a line, from these {count} actions.",
+    "$1 stands for the result of step 1, also inside a longer text.",
+)
+JOIN = "join() - End the plan. It is always the last step, followed by <END_OF_PLAN>."
+LOOKUPS = ("get_phone_number", "get_email_address")
+RULES: tuple[tuple[tuple[str, ...], str], ...] = (  # (tools, rule): a rule is given if one of its tools is there, or if it names none
+    ((), 'Arguments are Python literals by position; every argument is filled, unused ones with "" or [].'),
+    ((), "Copy names, places and texts from the request as they are. Call nothing that the request does not need."),
+    (("create_calendar_event", "create_reminder", "get_zoom_meeting_link"), "Write dates as YYYY-MM-DD HH:MM:SS."),
+    (("create_calendar_event", "get_zoom_meeting_link"), "A meeting lasts 60 minutes unless the user says otherwise."),
+    (LOOKUPS, "Look up e-mail addresses and phone numbers first, unless the user gave one."),
+    (("send_sms",), "Several recipients of a text message go into one call."),
+    (("open_and_get_file_path",), "summarize_pdf and attachments take the path that open_and_get_file_path returns."),
+    (("get_zoom_meeting_link",), "A new Zoom link goes into the event's notes, the e-mail's context or the message."),
+    (("append_note_content",), "open_note is not needed before append_note_content."),
+    (("maps_show_directions",), 'maps_open_location is not needed before maps_show_directions; an empty start means "here".'),
+)
+HOW_TO_JOIN = (
+    "Read the results of the plan. Answer with a line Thought: and a line Action:, which is Finish(what to tell the user), "
+    "Finish(Summary) to show a PDF's summary, or Replan if something failed and another plan could do it."
 )
 
 
-def numbered(tools: Iterable[Tool]) -> str:
-    """The tools as a model reads them, numbered."""
-    return "\n".join(f"{i}. {tool.to_prompt()}" for i, tool in enumerate(tools, 1))
+@dataclass(frozen=True)
+class PromptTemplate:
+    """How a request is put to a model.
+
+    `parameters`: describe every parameter on a line of its own. `guidelines`: state the rules (a model that was trained on
+    thousands of plans knows them; a general one must be told). `examples`: how many retrieved examples to show.
+    """
+
+    parameters: bool = True
+    guidelines: bool = True
+    examples: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Changes whenever this template would say anything else; compare it before using a trained model."""
+        texts = repr((self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, SEPARATOR, self.plan("?", datetime(2024, 1, 1), {})))
+        return hashlib.sha256(texts.encode()).hexdigest()[:16]
+
+    def plan(
+        self,
+        request: str,
+        now: datetime,
+        tools: Mapping[str, Tool],
+        examples: Sequence[tuple[str, str]] = (),
+        earlier: Sequence[tuple[str, Sequence[str]]] = (),
+    ) -> str:
+        """The planner's prompt. `examples` are (request, plan text); `earlier` are (plan text, observations) to make up for."""
+        described = [self._describe(tool) for tool in tools.values()] + [JOIN]
+        parts = ["\n".join(WHAT_A_PLAN_IS).format(count=len(described)), _numbered(described)]
+        if self.guidelines:
+            parts.append(bullets(rules(tools)))
+        parts.append(f"Now it is {now:%A %Y-%m-%d %H:%M}.")
+        for asked, plan in examples[: self.examples]:
+            parts.append(f"{SEPARATOR}\nQuestion: {asked}\nPlan:\n{plan}")
+        parts.append(f"{SEPARATOR}\nQuestion: {request}")
+        parts += [f"Earlier plan, which failed:\n{results(plan, observations)}" for plan, observations in earlier]
+        return "\n".join([*parts, "Plan:\n"])
+
+    def join(self, request: str, plan: str, observations: Sequence[str]) -> str:
+        """The joiner's prompt."""
+        return f"{HOW_TO_JOIN}\n{SEPARATOR}\nQuestion: {request}\n{results(plan, observations)}\n"
+
+    def _describe(self, tool: Tool) -> str:
+        text = tool.to_prompt()
+        return text if self.parameters else text.splitlines()[0]
+
+
+def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, answer: int) -> str:
+    """The prompt, if it and an answer of `answer` tokens fit a model's context; it is never cut.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    tokens = count_tokens(prompt)
+    if tokens + answer > context:
+        raise InputError(f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request")
+    return prompt
+
+
+def rules(tools: Iterable[str]) -> list[str]:
+    """The rules that apply when these tools are present."""
+    present = set(tools)
+    return [text for needed, text in RULES if not needed or present & set(needed)]
+
+
+def results(plan: str, observations: Sequence[str]) -> str:
+    """A plan's text with what each step returned on a line under it."""
+    lines, remaining = [], iter(observations)
+    for line in plan.splitlines():
+        lines.append(line)
+        if line[:1].isdigit() and ". join()" not in line:
+            lines.append(f"Observation: {next(remaining, 'none')}")
+    return "\n".join(lines)
 
 
 def bullets(lines: Iterable[str]) -> str:
     """One line each, with a dash."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+def numbered(tools: Iterable[Tool]) -> str:
+    """Tools with all they say of themselves, numbered."""
+    return _numbered(tool.to_prompt() for tool in tools)
+
+
+def _numbered(texts: Iterable[str]) -> str:
+    return "\n".join(f"{i}. {text}" for i, text in enumerate(texts, 1))
+
+
+class ExampleIndex:
+    """Finds the training examples whose requests are most like a new one (TF-IDF over words, cosine)."""
+
+    def __init__(self, rows: Sequence[Mapping[str, str]]):
+        self._rows = rows
+        self._vectorizer = TfidfVectorizer(sublinear_tf=True)
+        self._vectors = self._vectorizer.fit_transform(row["request"] for row in rows)
+
+    def nearest(self, request: str, count: int) -> list[tuple[str, str]]:
+        """The `count` most similar (request, plan text) pairs, most similar first; never the request itself."""
+        similarity = (self._vectors @ self._vectorizer.transform([request]).T).toarray().ravel()
+        order = [i for i in similarity.argsort()[::-1][: count + 1] if self._rows[i]["request"] != request]
+        return [(self._rows[i]["request"], self._rows[i]["plan"]) for i in order[:count]]
