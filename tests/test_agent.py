@@ -76,10 +76,15 @@ def test_a_blocking_tool_does_not_hold_up_the_others():
     assert result.seconds < 0.4
 
 
-@pytest.mark.parametrize("call, reason", [('fail("no such contact")', "no such contact"), ("crash(0)", "division by zero")])
+@pytest.mark.parametrize(
+    "call, reason", [('fail("no such contact")', "no such contact"), ("crash(0)", "division by zero")]
+)
 def test_a_failing_tool_reaches_the_joiner_and_a_new_plan(call, reason):
     clock = Clock()
-    result = run([f'1. {call}\n2. wait("$1", 0.0)\n3. wait("b", 0.0)\n4. join()', '1. wait("second try", 0.0)\n2. join()'], clock.tools())
+    result = run(
+        [f'1. {call}\n2. wait("$1", 0.0)\n3. wait("b", 0.0)\n4. join()', '1. wait("second try", 0.0)\n2. join()'],
+        clock.tools(),
+    )
     first, second = result.rounds
     assert [s.error for s in first.steps] == [reason, "not run, because step 1 failed", ""]
     assert first.join.replan and not second.join.replan
@@ -88,7 +93,9 @@ def test_a_failing_tool_reaches_the_joiner_and_a_new_plan(call, reason):
 
 
 def test_at_most_two_rounds():
-    result = run(['1. fail("a")\n2. join()', '1. fail("b")\n2. join()', '1. wait("never", 0.0)\n2. join()'], Clock().tools())
+    result = run(
+        ['1. fail("a")\n2. join()', '1. fail("b")\n2. join()', '1. wait("never", 0.0)\n2. join()'], Clock().tools()
+    )
     assert len(result.rounds) == 2 and not result.succeeded
     assert "fail: a" in result.answer and "fail: b" in result.answer
 
@@ -153,7 +160,9 @@ def test_a_result_of_the_wrong_type_is_an_error_of_the_step():
     assert "seconds must be float" in result.rounds[0].steps[1].error
 
 
-@pytest.mark.parametrize("request_text, message", [("", "empty"), ("  \n", "empty"), ("x" * 100_000, "100,000 characters")])
+@pytest.mark.parametrize(
+    "request_text, message", [("", "empty"), ("  \n", "empty"), ("x" * 100_000, "100,000 characters")]
+)
 def test_unusable_requests_are_refused_before_anything_runs(request_text, message):
     with pytest.raises(InputError, match=message):
         run(["1. join()"], Clock().tools(), request=request_text)
@@ -184,11 +193,22 @@ def test_json_of_a_run_has_what_the_command_line_promises(mac):
     agent = Agent(RecordedPlanner(recording), RecordedJoiner(recording.answer), bind(mac))
     found = asyncio.run(agent.run(recording.request, recording.now)).to_json()
     assert {"request", "now", "tools", "plan", "steps", "answer", "timings"} <= set(found)
-    assert set(found["steps"][0]) == {"id", "tool", "arguments", "depends_on", "observation", "error", "started", "ended"}
+    assert set(found["steps"][0]) == {
+        "id",
+        "tool",
+        "arguments",
+        "depends_on",
+        "observation",
+        "error",
+        "started",
+        "ended",
+    }
     assert found["steps"][2]["depends_on"] == [1, 2]
 
 
-@pytest.mark.parametrize("join", [Join("all (really) done\nyes", "fine"), Join("Summary"), Join(thought="again", replan=True)])
+@pytest.mark.parametrize(
+    "join", [Join("all (really) done\nyes", "fine"), Join("Summary"), Join(thought="again", replan=True)]
+)
 def test_joins_survive_text(join):
     assert parse_join(join.to_text()) == join
 

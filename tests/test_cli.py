@@ -22,7 +22,16 @@ def own_artifacts(tmp_path, monkeypatch):
 def test_doctor_reports_everything_and_every_profile(capsys):
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {f["what"] for f in report["findings"]} >= {"Python", "memory", "cores", "free disk", "C compiler", "libraries", "accelerator", "model hub"}
+    assert {f["what"] for f in report["findings"]} >= {
+        "Python",
+        "memory",
+        "cores",
+        "free disk",
+        "C compiler",
+        "libraries",
+        "accelerator",
+        "model hub",
+    }
     assert report["profiles"]["nano"] == "ready" and set(report["profiles"]) == {"nano", "laptop", "gpu", "paper"}
 
 
@@ -36,7 +45,13 @@ def test_doctor_fails_with_a_remedy(capsys, monkeypatch):
 
 
 def test_doctor_runs_on_a_bare_python_and_names_the_remedy():
-    bare = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tinyagent_helpers.cli import main; sys.exit(main(['doctor']))"]
+    bare = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tinyagent_helpers.cli import main; sys.exit(main(['doctor']))",
+    ]
     done = subprocess.run(bare, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "NOT libraries" in done.stdout and "pip install -r requirements.txt" in done.stdout
@@ -83,7 +98,10 @@ def test_ask_says_when_it_could_not(capsys):
         (["score", "--gold", "nowhere.jsonl", "--pred", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["synthesize", "--count", "0", "--output", "x"], "--count is 0"),
         (["synthesize", "--count", "5", "--output", "x", "--teacher", "gpt"], "give recorded, or a URL"),
-        (["synthesize", "--count", "5", "--output", "x", "--teacher", "http://127.0.0.1:9/v1"], "an endpoint needs --model"),
+        (
+            ["synthesize", "--count", "5", "--output", "x", "--teacher", "http://127.0.0.1:9/v1"],
+            "an endpoint needs --model",
+        ),
         (["course", "--only", "77"], "no notebook starts with '77'; there are 00_tour"),
     ],
 )
@@ -94,7 +112,9 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path
     assert message in printed.err and "Traceback" not in printed.err and printed.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["ask"], ["ask", "x", "--now", "soon"], ["course", "--profile", "huge"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["ask"], ["ask", "x", "--now", "soon"], ["course", "--profile", "huge"]]
+)
 def test_bad_usage_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -104,22 +124,35 @@ def test_bad_usage_is_status_2(arguments, capsys):
 def test_score_prints_rates_or_json(capsys, tmp_path):
     plan = '1. open_note(\\"x\\", \\"\\")\\n2. join()'
     (tmp_path / "gold.jsonl").write_text("".join(f'{{"id": "{i}", "plan": "{plan}"}}\n' for i in range(4)))
-    (tmp_path / "pred.jsonl").write_text(f'{{"id": "0", "plan": "{plan}"}}\n{{"id": "1", "plan": "{plan.replace("x", "y")}"}}\n')
+    (tmp_path / "pred.jsonl").write_text(
+        f'{{"id": "0", "plan": "{plan}"}}\n{{"id": "1", "plan": "{plan.replace("x", "y")}"}}\n'
+    )
     files = ["--gold", str(tmp_path / "gold.jsonl"), "--pred", str(tmp_path / "pred.jsonl")]
     assert main(["score", *files, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["success"]["k"] == 2 and result["argument_aware"]["k"] == 1 and result["failures"] == {"no prediction": 2, "wrong arguments": 1}
+    assert (
+        result["success"]["k"] == 2
+        and result["argument_aware"]["k"] == 1
+        and result["failures"] == {"no prediction": 2, "wrong arguments": 1}
+    )
     assert main(["score", *files]) == 0
     assert "success         50.0% (2 of 4, 95 % interval 15.0% to 85.0%)" in capsys.readouterr().out
 
 
 def test_synthesize_writes_both_formats(capsys, tmp_path):
-    assert main(["synthesize", "--count", "200", "--output", str(tmp_path / "d"), "--format", "tinyagent", "--json"]) == 0
+    assert (
+        main(["synthesize", "--count", "200", "--output", str(tmp_path / "d"), "--format", "tinyagent", "--json"]) == 0
+    )
     printed = json.loads(capsys.readouterr().out)
     assert sum(printed["accepted"].values()) == 200
     assert (tmp_path / "d" / "train.jsonl").exists() and json.loads((tmp_path / "d" / "train.json").read_text())
 
 
 def test_the_first_plan_from_a_cold_start_is_there_in_five_seconds():
-    done = subprocess.run([sys.executable, "-m", "tinyagent_helpers", "ask", "Summarize lease.pdf", "--reset"], capture_output=True, text=True, timeout=5)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinyagent_helpers", "ask", "Summarize lease.pdf", "--reset"],
+        capture_output=True,
+        text=True,
+        timeout=5,
+    )
     assert done.returncode == 0 and "rent" in done.stdout

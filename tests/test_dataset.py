@@ -28,7 +28,14 @@ PUBLISHED = {
                 "id": "0d9c2b1e-6f3c-4b57-8a55-0f4a2f0f6a11",
                 "index": 0,
             },
-            {"type": "join", "raw_input": "...", "raw_output": "Thought: x\nAction: Finish(done)", "parsed_output": {"thought": "x", "action": "Finish", "message": "done"}, "id": "x", "index": 1},
+            {
+                "type": "join",
+                "raw_input": "...",
+                "raw_output": "Thought: x\nAction: Finish(done)",
+                "parsed_output": {"thought": "x", "action": "Finish", "message": "done"},
+                "id": "x",
+                "index": 1,
+            },
         ],
         "closest_5_queries": [],
     },
@@ -46,7 +53,9 @@ def test_what_is_written_is_read_back(tmp_path):
     assert entry["output"][0]["parsed_output"][1] == {"tool_name": "send_sms", "tool_args": [["$1"], "hi (there)\nyou"]}
     assert entry["output"][0]["parsed_output"][-1] == {"tool_name": "join", "tool_args": []}
     assert entry["output"][1]["parsed_output"] == {"thought": "fine", "action": "Finish", "message": "ok"}
-    assert [{k: r[k] for k in ("request", "plan", "join")} for r in read_tinyagent(target)] == [{k: ROW[k] for k in ("request", "plan", "join")}] * 3
+    assert [{k: r[k] for k in ("request", "plan", "join")} for r in read_tinyagent(target)] == [
+        {k: ROW[k] for k in ("request", "plan", "join")}
+    ] * 3
 
 
 def test_the_published_format_is_read_and_bad_plans_are_counted(tmp_path):
@@ -57,7 +66,15 @@ def test_the_published_format_is_read_and_bad_plans_are_counted(tmp_path):
     assert len(rejected) == 1 and "b0a2: line 1: there is no tool 'fly'" in rejected[0]
 
 
-@pytest.mark.parametrize("text, message", [("[]", "expected an object"), ("{", "not JSON"), ('{"a": {"input": "x"}}', "entry a: not in the TinyAgent format"), ('{"a": 3}', "entry a")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[]", "expected an object"),
+        ("{", "not JSON"),
+        ('{"a": {"input": "x"}}', "entry a: not in the TinyAgent format"),
+        ('{"a": 3}', "entry a"),
+    ],
+)
 def test_other_files_are_refused(tmp_path, text, message):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(InputError, match=message):

@@ -12,7 +12,7 @@ from tinyagent_helpers.endpoint import EndpointTeacher
 from tinyagent_helpers.synthesis import synthesize
 
 GOOD = [
-    ("open_note", 'Open the note Kelpie {n}', '1. open_note("Kelpie {n}", "")\n2. join()<END_OF_PLAN>'),
+    ("open_note", "Open the note Kelpie {n}", '1. open_note("Kelpie {n}", "")\n2. join()<END_OF_PLAN>'),
     ("get_phone_number", "What is Kelpie {n}'s number?", '1. get_phone_number("Kelpie {n}")\n2. join()<END_OF_PLAN>'),
 ]
 
@@ -109,7 +109,9 @@ def test_a_busy_server_is_asked_again(serve, tmp_path):
     assert synthesize(teacher_for(server, workers=1), 3, 0, tmp_path).total == 3
 
 
-@pytest.mark.parametrize("answer", ["not json", "[]", "null", '{"request": "x"}', '{"request": 1, "plan": 2, "answer": 3}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "answer", ["not json", "[]", "null", '{"request": "x"}', '{"request": 1, "plan": 2, "answer": 3}', "[" * 100_000]
+)
 def test_useless_answers_are_counted_not_fatal(serve, tmp_path, answer):
     server = serve(lambda n, prompt: answer if n <= 5 else good_answer(n, prompt))
     funnel = synthesize(teacher_for(server, workers=1), 2, 0, tmp_path)

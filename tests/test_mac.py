@@ -61,7 +61,9 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(mac, call, message):
 def test_all_tools_work_and_leave_their_mark(mac):
     before = mac.snapshot()
     path = mac.open_and_get_file_path("budget")
-    assert "clashes with 'Team stand-up'" in mac.create_calendar_event("x", "2024-05-25 09:00:00", "2024-05-25 09:45:00", "", ["a@b.c"], "", "")
+    assert "clashes with 'Team stand-up'" in mac.create_calendar_event(
+        "x", "2024-05-25 09:00:00", "2024-05-25 09:45:00", "", ["a@b.c"], "", ""
+    )
     assert mac.get_zoom_meeting_link("x", START, 60, []) == mac.get_zoom_meeting_link("x", START, 60, [])
     mac.compose_new_email(["a@b.c"], ["d@e.f"], "s", "c", [path])
     assert mac.reply_to_email([], "on it", []) == "Sent the reply to grace.okafor@example.com."
@@ -79,7 +81,11 @@ def test_all_tools_work_and_leave_their_mark(mac):
     assert {table: len(rows) for table, rows in after.items()} == {
         "events": 1, "mail": 3, "notes": 1, "reminders": 1, "messages": 1, "maps": 3, "meetings": 2, "opened": 3,
     }  # fmt: skip
-    assert [m["subject"] for m in after["mail"]] == ["s", "Re: Numbers for the Q3 report", "Fwd: Numbers for the Q3 report"]
+    assert [m["subject"] for m in after["mail"]] == [
+        "s",
+        "Re: Numbers for the Q3 report",
+        "Fwd: Numbers for the Q3 report",
+    ]
     assert "Could you send me the final numbers" in after["mail"][2]["body"]
 
 
@@ -131,7 +137,12 @@ def test_difficult_pdfs_get_a_message(tmp_path):
     pdf.set_encryption(owner_password="o", user_password="u")
     pdf.output(str(tmp_path / "locked.pdf"))
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4\nnonsense")
-    for name, message in (("empty", "holds no text"), ("locked", "is encrypted"), ("broken", "cannot be read"), ("missing", "cannot be read")):
+    for name, message in (
+        ("empty", "holds no text"),
+        ("locked", "is encrypted"),
+        ("broken", "cannot be read"),
+        ("missing", "cannot be read"),
+    ):
         with pytest.raises(ToolError, match=message):
             pdf_text(tmp_path / f"{name}.pdf")
 

@@ -91,7 +91,9 @@ def test_no_solution_is_left_over():
 def _defines(source):
     tree = ast.parse(source)
     functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
-    return functions | {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    return functions | {
+        t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+    }
 
 
 def test_untouched_exercises_say_so_and_nothing_crashes(capsys):

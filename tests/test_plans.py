@@ -108,7 +108,9 @@ def test_money_is_not_a_reference_and_a_reference_is_not_money(text, depends_on)
 
 
 def test_several_references_in_one_string():
-    plan = parse_plan('1. get_phone_number("a")\n2. get_phone_number("b")\n3. create_note("", "$1, ${2}, $9", "")' + JOIN)
+    plan = parse_plan(
+        '1. get_phone_number("a")\n2. get_phone_number("b")\n3. create_note("", "$1, ${2}, $9", "")' + JOIN
+    )
     assert plan.steps[2].depends_on == (1, 2)
     assert fill_in(plan.steps[2].arguments, {1: "one $2", 2: "two"}) == ("", "one $2, two, $9", "")
 
@@ -118,7 +120,9 @@ plain_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-names = st.text(string.ascii_lowercase + "_", min_size=1, max_size=12).filter(lambda n: n != "join" and not _is_keyword(n))
+names = st.text(string.ascii_lowercase + "_", min_size=1, max_size=12).filter(
+    lambda n: n != "join" and not _is_keyword(n)
+)
 
 
 def _is_keyword(name: str) -> bool:
@@ -127,7 +131,12 @@ def _is_keyword(name: str) -> bool:
     return keyword.iskeyword(name)
 
 
-@given(st.lists(st.tuples(names, st.lists(plain_values | st.sampled_from(["$1", "see ${1}", "$2.50", "${2}"]), max_size=4)), max_size=5))
+@given(
+    st.lists(
+        st.tuples(names, st.lists(plain_values | st.sampled_from(["$1", "see ${1}", "$2.50", "${2}"]), max_size=4)),
+        max_size=5,
+    )
+)
 @example([("f", [f"{END_OF_PLAN}\u2028\x85\x00\ud800\U0001f600 \\ \" '"])])
 def test_what_to_text_writes_parse_plan_reads_back(calls):
     try:
@@ -141,7 +150,33 @@ def test_what_to_text_writes_parse_plan_reads_back(calls):
 
 
 fragments = st.sampled_from(
-    ["1. ", "2. ", "join()", "\n", '"', "'", "(", ")", "[", "]", "{", "}", "\\", "$1", "${2}", ",", END_OF_PLAN, "Thought: ", "get_phone_number", "send_sms", "\x00", "\ud800", "#", "-1e999", "9" * 5000]
+    [
+        "1. ",
+        "2. ",
+        "join()",
+        "\n",
+        '"',
+        "'",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\\",
+        "$1",
+        "${2}",
+        ",",
+        END_OF_PLAN,
+        "Thought: ",
+        "get_phone_number",
+        "send_sms",
+        "\x00",
+        "\ud800",
+        "#",
+        "-1e999",
+        "9" * 5000,
+    ]
 )
 
 

@@ -15,7 +15,19 @@ PLAN = '1. get_phone_number("Mom")\n2. send_sms(["$1"], "hi")\n3. join()<END_OF_
 
 def test_parts_come_in_the_published_order():
     prompt = PromptTemplate(examples=1).plan("Text Dad hello", NOW, SMS, [("Text Mom hi", PLAN), ("never shown", PLAN)])
-    parts = ["from these 3 actions", "1. get_phone_number(", "   - name: ", "2. send_sms(", "3. join() - ", "- Look up e-mail", "Friday 2024-05-24 09:00", SEPARATOR, "Text Mom hi", PLAN, "Question: Text Dad hello"]
+    parts = [
+        "from these 3 actions",
+        "1. get_phone_number(",
+        "   - name: ",
+        "2. send_sms(",
+        "3. join() - ",
+        "- Look up e-mail",
+        "Friday 2024-05-24 09:00",
+        SEPARATOR,
+        "Text Mom hi",
+        PLAN,
+        "Question: Text Dad hello",
+    ]
     positions = [prompt.index(part) for part in parts]
     assert positions == sorted(positions) and prompt.endswith("Plan:\n") and "never shown" not in prompt
 
@@ -38,7 +50,10 @@ def test_no_tools_at_all_is_a_prompt_too():
 
 def test_a_replan_shows_what_failed():
     prompt = PromptTemplate().plan("Text Mom hi", NOW, SMS, earlier=[(PLAN, ["error: no such contact"])])
-    assert '1. get_phone_number("Mom")\nObservation: error: no such contact\n2. send_sms(["$1"], "hi")\nObservation: none\n3. join()' in prompt
+    assert (
+        '1. get_phone_number("Mom")\nObservation: error: no such contact\n2. send_sms(["$1"], "hi")\nObservation: none\n3. join()'
+        in prompt
+    )
 
 
 def test_the_joiner_sees_every_result_and_only_as_data():
@@ -61,6 +76,9 @@ def test_a_prompt_that_would_be_cut_off_is_refused():
 
 
 def test_examples_are_the_most_similar_and_never_the_request_itself():
-    rows = [{"request": text, "plan": text.upper()} for text in ("text mom hi", "text dad hello there", "open the lease", "text mom hi now")]
+    rows = [
+        {"request": text, "plan": text.upper()}
+        for text in ("text mom hi", "text dad hello there", "open the lease", "text mom hi now")
+    ]
     found = ExampleIndex(rows).nearest("text mom hi", 2)
     assert found == [("text mom hi now", "TEXT MOM HI NOW"), ("text dad hello there", "TEXT DAD HELLO THERE")]

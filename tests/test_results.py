@@ -15,7 +15,9 @@ def test_every_record_can_be_made_again():
     assert records
     for path in records:
         found = read_json(path)
-        assert {"figures", "command", "profile", "seed", "seconds", "date", "data", "versions", "hardware"} <= set(found)
+        assert {"figures", "command", "profile", "seed", "seconds", "date", "data", "versions", "hardware"} <= set(
+            found
+        )
         assert found["figures"] and found["command"].startswith("tinyagent ")
 
 

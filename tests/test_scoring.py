@@ -124,7 +124,9 @@ def test_bad_files_are_named_with_line_and_remedy(tmp_path):
 
 
 def published_success(predicted, gold):
-    return nx.is_isomorphic(_published_graph(predicted), _published_graph(gold), node_match=lambda a, b: a["tree"] == b["tree"])
+    return nx.is_isomorphic(
+        _published_graph(predicted), _published_graph(gold), node_match=lambda a, b: a["tree"] == b["tree"]
+    )
 
 
 def _published_graph(plan):
@@ -153,7 +155,7 @@ def _random_plan(rng):
     for i in range(1, rng.randrange(2, 7)):
         used = rng.sample(range(1, i), rng.randrange(0, min(i, 3)))
         if used and rng.random() < 0.8:
-            lines.append(f"{i}. send_sms({json.dumps([f'${d}' for d in used])}, \"hi\")")
+            lines.append(f'{i}. send_sms({json.dumps([f"${d}" for d in used])}, "hi")')
         else:
             tool = rng.choice(list(TOOLS))
             lines.append(f"{i}. {tool}({TOOLS[tool]})")
@@ -173,9 +175,15 @@ def test_agrees_with_the_published_metric_where_that_is_right():
 
 LOOKUPS = '1. get_phone_number("a")\n2. get_phone_number("b")\n'
 published_slips = {
-    "only the first $n of a string": ('3. create_note("", "$1 and $2", "")\n4. join()', '3. create_note("", "$1", "")\n4. join()'),
+    "only the first $n of a string": (
+        '3. create_note("", "$1 and $2", "")\n4. join()',
+        '3. create_note("", "$1", "")\n4. join()',
+    ),
     "${n} is not read": ('3. create_note("", "${1}", "")\n4. join()', '3. create_note("", "", "")\n4. join()'),
-    "money becomes a dependency": ('3. create_note("", "for $1.50", "")\n4. join()', '3. create_note("", "$1", "")\n4. join()'),
+    "money becomes a dependency": (
+        '3. create_note("", "for $1.50", "")\n4. join()',
+        '3. create_note("", "$1", "")\n4. join()',
+    ),
 }
 
 
@@ -193,5 +201,7 @@ def test_published_metric_stops_at_money_without_a_step():
 
 
 def test_published_metric_counts_a_repeated_use_twice():
-    once, twice = (parse_plan(f'1. get_phone_number("a")\n2. send_sms({r}, "x")\n3. join()') for r in ('["$1"]', '["$1", "$1"]'))
+    once, twice = (
+        parse_plan(f'1. get_phone_number("a")\n2. send_sms({r}, "x")\n3. join()') for r in ('["$1"]', '["$1", "$1"]')
+    )
     assert success(once, twice) and not published_success(once, twice)

@@ -19,7 +19,17 @@ from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.sanity import CHECKS, Example, first_problem
 from tinyagent_helpers.synthesis import SHARES, Draft, RecordedTeacher, content_words, course_data, home, synthesize
-from tinyagent_helpers.teacher import CLOSED, POOLED, STYLES, ScenarioError, draw, load_patterns, load_values, read_scenarios, values_of
+from tinyagent_helpers.teacher import (
+    CLOSED,
+    POOLED,
+    STYLES,
+    ScenarioError,
+    draw,
+    load_patterns,
+    load_values,
+    read_scenarios,
+    values_of,
+)
 from tinyagent_helpers.tools import MAC_TOOLS
 
 NOW = datetime(2024, 5, 24, 9, 0)  # a Friday
@@ -50,7 +60,10 @@ def test_every_pattern_can_be_drawn_and_nearly_every_draw_passes_the_checks(patt
 
 
 def test_handwritten_requests_are_many_sound_and_unlike_the_patterns(patterns):
-    rows = {name: list(read_jsonl(DATA / "handwritten" / f"{name}.jsonl", ("id", "request", "now", "plan", "answer"))) for name in ("dev", "test")}
+    rows = {
+        name: list(read_jsonl(DATA / "handwritten" / f"{name}.jsonl", ("id", "request", "now", "plan", "answer")))
+        for name in ("dev", "test")
+    }
     everything = rows["dev"] + rows["test"]
     assert len(everything) >= 300 and abs(len(rows["dev"]) - len(rows["test"])) <= 1
     assert len({content_words(r["request"]) for r in everything}) == len(everything)
@@ -71,14 +84,34 @@ def test_handwritten_requests_are_many_sound_and_unlike_the_patterns(patterns):
         ("text Sid hi", '1. send_sms(["+1 415 555 0101"], "hi")\n2. join()', "lookups come before use"),
         ("text Sid hi", '1. get_email_address("Sid")\n2. send_sms(["$1"], "hi")\n3. join()', "lookups come before use"),
         ("summarize a", '1. summarize_pdf("a")\n2. join()', "lookups come before use"),
-        ("remind me to x", '1. create_reminder("x", "2024-05-23 10:00:00", "", "", 0, False)\n2. join()', "dates fit the moment"),
+        (
+            "remind me to x",
+            '1. create_reminder("x", "2024-05-23 10:00:00", "", "", 0, False)\n2. join()',
+            "dates fit the moment",
+        ),
         ("remind me to x", '1. create_reminder("x", "Friday", "", "", 0, False)\n2. join()', "dates fit the moment"),
-        ("remind me tomorrow to x", '1. create_reminder("x", "2024-05-26 10:00:00", "", "", 0, False)\n2. join()', "dates fit the moment"),
-        ("remind me on monday to x", '1. create_reminder("x", "2024-05-28 10:00:00", "", "", 0, False)\n2. join()', "dates fit the moment"),
-        ("lunch", '1. create_calendar_event("lunch", "2024-05-25 13:00:00", "2024-05-25 12:00:00", "", [], "", "")\n2. join()', "dates fit the moment"),
+        (
+            "remind me tomorrow to x",
+            '1. create_reminder("x", "2024-05-26 10:00:00", "", "", 0, False)\n2. join()',
+            "dates fit the moment",
+        ),
+        (
+            "remind me on monday to x",
+            '1. create_reminder("x", "2024-05-28 10:00:00", "", "", 0, False)\n2. join()',
+            "dates fit the moment",
+        ),
+        (
+            "lunch",
+            '1. create_calendar_event("lunch", "2024-05-25 13:00:00", "2024-05-25 12:00:00", "", [], "", "")\n2. join()',
+            "dates fit the moment",
+        ),
         ("lunch", '1. create_calendar_event("lunch", "", "", "", [], "", "")\n2. join()', "dates fit the moment"),
         ("call Sid", '1. get_phone_number("Lutfi")\n2. join()', "names stand in the request"),
-        ("note: $1 a day for Sid", '1. get_phone_number("Sid")\n2. create_note("", "$1 a day", "")\n3. join()', "prices are not references"),
+        (
+            "note: $1 a day for Sid",
+            '1. get_phone_number("Sid")\n2. create_note("", "$1 a day", "")\n3. join()',
+            "prices are not references",
+        ),
         ("add x to y", '1. open_note("y", "")\n2. append_note_content("y", "x", "")\n3. join()', "no step is needless"),
         ("open y", '1. open_note("y", "")\n2. open_note("y", "")\n3. join()', "no step is needless"),
     ],
@@ -98,8 +131,14 @@ def test_tools_that_were_not_asked_for_are_noticed():
     "request_text, plan",
     [
         ("Text 555-0101 that dinner is on Monday", '1. send_sms(["5550101"], "dinner is on Monday")\n2. join()'),
-        ("Remind me tomorrow to buy Friday's paper", '1. create_reminder("buy Friday\'s paper", "2024-05-25 00:00:00", "", "", 0, True)\n2. join()'),
-        ("Mail zoe@example.com about lunch", '1. compose_new_email(["Zoe@example.com"], [], "lunch", "lunch", [])\n2. join()'),
+        (
+            "Remind me tomorrow to buy Friday's paper",
+            '1. create_reminder("buy Friday\'s paper", "2024-05-25 00:00:00", "", "", 0, True)\n2. join()',
+        ),
+        (
+            "Mail zoe@example.com about lunch",
+            '1. compose_new_email(["Zoe@example.com"], [], "lunch", "lunch", [])\n2. join()',
+        ),
         ("Remind me to sleep", '1. create_reminder("sleep", "", "", "", 0, False)\n2. join()'),
     ],
 )
@@ -156,7 +195,7 @@ def test_scenario_files_with_mistakes_are_named(tmp_path):
     path = tmp_path / "mine.toml"
     for old, new, message in (
         ("[[scenario]]", "[[scenario", "not a file of"),
-        ("{note}\", ", "{nothing}\", ", "unknown slot {nothing}"),
+        ('{note}", ', '{nothing}", ', "unknown slot {nothing}"),
         ("open {note}", "open it", "slot {note} is not in the request"),
         ("plain", "loud", "unknown keys"),
         ("open_note(", "open_note((", "SYNTAX|not a complete call"),
@@ -187,7 +226,14 @@ def test_a_run_fills_every_split_with_distinct_checked_examples(small_run):
     assert len(everything) == funnel.total == 1_500 and all(splits.values())
     assert len({content_words(r["request"]) for r in everything}) == len({r["id"] for r in everything}) == 1_500
     for row in everything:
-        assert first_problem(Example(row["request"], row["plan"], datetime.strptime(row["now"], times.FORMAT), frozenset(row["tools"]))) is None
+        assert (
+            first_problem(
+                Example(
+                    row["request"], row["plan"], datetime.strptime(row["now"], times.FORMAT), frozenset(row["tools"])
+                )
+            )
+            is None
+        )
         assert row["join"].startswith("Thought: ") and len(row["observations"]) == len(parse_plan(row["plan"]).steps)
     assert read_json(folder / "manifest.json")["accepted"] == funnel.accepted
     assert len(list(read_jsonl(folder / "rejected.jsonl"))) == funnel.rejected.total()
@@ -209,12 +255,25 @@ def test_the_same_seed_gives_the_same_examples_and_another_seed_others(small_run
     folder, _ = small_run
     synthesize(RecordedTeacher(), 300, 7, tmp_path / "same")
     synthesize(RecordedTeacher(), 300, 8, tmp_path / "other")
-    first, same, other = (list(read_jsonl(f / "train.jsonl"))[:200] for f in (folder, tmp_path / "same", tmp_path / "other"))
+    first, same, other = (
+        list(read_jsonl(f / "train.jsonl"))[:200] for f in (folder, tmp_path / "same", tmp_path / "other")
+    )
     assert first == same != other
 
 
 def test_a_killed_run_goes_on_and_loses_nothing(small_run, tmp_path):
-    command = [sys.executable, "-m", "tinyagent_helpers", "synthesize", "--count", "1500", "--seed", "7", "--output", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "tinyagent_helpers",
+        "synthesize",
+        "--count",
+        "1500",
+        "--seed",
+        "7",
+        "--output",
+        str(tmp_path / "run"),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     train = tmp_path / "run" / "train.jsonl"
     deadline = time.monotonic() + 60
@@ -300,15 +359,21 @@ def test_a_broken_line_in_an_earlier_run_is_named_and_kept(small_run, tmp_path):
 
 @pytest.mark.minutes
 def test_eighty_thousand_examples_in_ten_minutes_and_one_gigabyte(tmp_path):
-    command = [sys.executable, "-c", f"""
+    command = [
+        sys.executable,
+        "-c",
+        f"""
 import json, resource
 from pathlib import Path
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 total = synthesize(RecordedTeacher(), 80_000, 0, Path({str(tmp_path)!r})).total
 print(json.dumps([total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
-"""]
+""",
+    ]
     started = time.perf_counter()
-    total, kilobytes = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout)
+    total, kilobytes = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout
+    )
     assert total == 80_000
     assert time.perf_counter() - started < 600
     assert kilobytes < 1_000_000

@@ -28,7 +28,11 @@ def test_a_tool_from_any_typed_function():
     ]
     function = tool.to_openai()["function"]
     assert function["parameters"]["required"] == ["kind"]
-    assert function["parameters"]["properties"]["kind"] == {"enum": ["tea", "coffee"], "type": "string", "description": "What to brew."}
+    assert function["parameters"]["properties"]["kind"] == {
+        "enum": ["tea", "coffee"],
+        "type": "string",
+        "description": "What to brew.",
+    }
 
 
 def test_a_plan_for_own_tools_is_checked_like_any_other():
@@ -78,4 +82,6 @@ def test_the_sixteen_tools_have_the_published_names_and_arguments():
 
 def test_the_simulated_mac_offers_all_of_them_with_the_same_signature(mac):
     for name, tool in bind(mac).items():
-        assert [p.name for p in Tool.from_function(tool.function).parameters] == [p.name for p in MAC_TOOLS[name].parameters]
+        assert [p.name for p in Tool.from_function(tool.function).parameters] == [
+            p.name for p in MAC_TOOLS[name].parameters
+        ]

@@ -102,7 +102,7 @@ def _read_line(line: str, place: str, keys: Iterable[str]) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{place}: not JSON ({error}); every line must be one object") from None
     if not isinstance(value, dict):
-        raise InputError(f"{place}: a {type(value).__name__}, not an object such as {{\"id\": \"1\"}}")
+        raise InputError(f'{place}: a {type(value).__name__}, not an object such as {{"id": "1"}}')
     for key in keys:
         if not isinstance(value.get(key), str):
             raise InputError(f"{place}: {key!r} is missing or not text; the object has {', '.join(value) or 'nothing'}")

@@ -13,7 +13,6 @@ from tinyagent_helpers.scoring import arguments_agree, success
 from tinyagent_helpers.tools import Tool
 
 
-
 class Hint(Exception):
     """What a learner should look at again."""
 
@@ -81,7 +80,9 @@ def ex_00_2(answer: str) -> str:
     if sum(step.tool == "send_sms" for step in plan.steps) > 1:
         raise Hint("Several recipients go into one send_sms.")
     if not success(plan, gold):
-        raise Hint("The right tools with the right dependencies: look up both numbers, then send one message that uses both.")
+        raise Hint(
+            "The right tools with the right dependencies: look up both numbers, then send one message that uses both."
+        )
     if not arguments_agree(plan, gold):
         raise Hint("The steps are right; compare the names and the message with the request.")
     return "The same graph, the same arguments."
@@ -131,7 +132,9 @@ def ex_01_2(answer: Callable) -> str:
             ends[step.id] = seconds[step.id] + max((ends[d] for d in step.depends_on), default=0)
         wanted, got = max(ends.values()), _call(answer, plan, seconds)
         if not isinstance(got, (int, float)) or abs(got - wanted) > 1e-9:
-            raise Hint(f"For {plan.to_text()!r} with {seconds} it should be {wanted}, not {got!r}. A step ends its own seconds after the last step it depends on has ended.")
+            raise Hint(
+                f"For {plan.to_text()!r} with {seconds} it should be {wanted}, not {got!r}. A step ends its own seconds after the last step it depends on has ended."
+            )
     return "That is the length of the longest path through the graph: no number of workers can beat it."
 
 
@@ -177,12 +180,22 @@ def ex_02_1(answer: str) -> str:
 @_exercise
 def ex_02_2(answer: Callable) -> str:
     """A check of your own: does the message of a text promise an attachment, which a text cannot have?"""
-    good = [_text_plan("see you at the station"), _text_plan("I sent the file by e-mail"), _text_plan("the lease is signed")]
-    bad = [_text_plan("the photos are attached"), _text_plan("Attached is the lease"), _text_plan("please see the attachment")]
+    good = [
+        _text_plan("see you at the station"),
+        _text_plan("I sent the file by e-mail"),
+        _text_plan("the lease is signed"),
+    ]
+    bad = [
+        _text_plan("the photos are attached"),
+        _text_plan("Attached is the lease"),
+        _text_plan("please see the attachment"),
+    ]
     missed = [p for p in bad if not _call(answer, p)]
     wronged = [p for p in good if _call(answer, p)]
     if missed:
-        raise Hint(f"{len(bad) - len(missed)} of {len(bad)} bad plans were rejected; this one slipped through: {missed[0].steps[1].arguments[1]!r}")
+        raise Hint(
+            f"{len(bad) - len(missed)} of {len(bad)} bad plans were rejected; this one slipped through: {missed[0].steps[1].arguments[1]!r}"
+        )
     if wronged:
         raise Hint(f"All bad plans were rejected, but so was a good one: {wronged[0].steps[1].arguments[1]!r}")
     return "All bad plans were rejected and no good one: on six plans, at least."

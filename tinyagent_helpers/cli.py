@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tinyagent {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"tinyagent {options.command}: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        print(
+            f"tinyagent {options.command}: interrupted; what was finished is kept, the same command goes on",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -39,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
 
     course = commands.add_parser("course", help="execute the notebooks in order")
     course.add_argument("--profile", default="nano", choices=PROFILES)
-    course.add_argument("--only", action="append", default=[], metavar="NN", help="only notebooks that start so; may be given again")
+    course.add_argument(
+        "--only", action="append", default=[], metavar="NN", help="only notebooks that start so; may be given again"
+    )
     course.add_argument("--solved", action="store_true", help="with the exercises filled in and checked")
     course.add_argument("--record", action="store_true", help="keep times and memory in data/results and the README")
     course.set_defaults(run=_course)
@@ -63,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--count", type=int, required=True, help="examples; each is a plan and a join")
     synthesize.add_argument("--seed", type=int, default=0)
     synthesize.add_argument("--output", type=Path, required=True, metavar="DIR")
-    synthesize.add_argument("--teacher", default="recorded", help="recorded, or the URL of an OpenAI-compatible endpoint")
+    synthesize.add_argument(
+        "--teacher", default="recorded", help="recorded, or the URL of an OpenAI-compatible endpoint"
+    )
     synthesize.add_argument("--model", default="", help="the endpoint's model")
     synthesize.add_argument("--budget", type=float, default=1.0, help="dollars an endpoint may cost at most")
     synthesize.add_argument("--price-in", type=float, default=0.0, help="dollars per million prompt tokens")
@@ -111,8 +118,21 @@ def _course(options: argparse.Namespace) -> int:
     failed = any(o.error for o in outcomes)
     if options.record and not failed:
         rows = [{"notebook": o.notebook, "seconds": round(o.seconds), "memory, MB": o.memory_mb} for o in outcomes]
-        rows.append({"notebook": "all", "seconds": round(sum(o.seconds for o in outcomes)), "memory, MB": max(o.memory_mb for o in outcomes)})
-        _record(f"course-{chosen.name}", rows, f"tinyagent course --profile {chosen.name}", chosen.name, 0, sum(o.seconds for o in outcomes))
+        rows.append(
+            {
+                "notebook": "all",
+                "seconds": round(sum(o.seconds for o in outcomes)),
+                "memory, MB": max(o.memory_mb for o in outcomes),
+            }
+        )
+        _record(
+            f"course-{chosen.name}",
+            rows,
+            f"tinyagent course --profile {chosen.name}",
+            chosen.name,
+            0,
+            sum(o.seconds for o in outcomes),
+        )
     return 1 if failed else 0
 
 
@@ -134,7 +154,9 @@ def _ask(options: argparse.Namespace) -> int:
     recording = find_recording(options.request, load_recordings())
     now = options.now or recording.now
     if options.plan_only:
-        _print_json({"request": options.request, "plan": recording.plans[0]}) if options.json else print(recording.plans[0])
+        _print_json({"request": options.request, "plan": recording.plans[0]}) if options.json else print(
+            recording.plans[0]
+        )
         return 0
     mac = SimulatedMac(stage("nano", "mac"), now)
     if options.reset:
@@ -161,7 +183,9 @@ def _score(options: argparse.Namespace) -> int:
         return 0
     for name in ("success", "argument_aware"):
         low, high = result[name]["interval"]
-        print(f"{name:<15} {result[name]['rate']:.1%} ({result[name]['k']} of {result['n']}, 95 % interval {low:.1%} to {high:.1%})")
+        print(
+            f"{name:<15} {result[name]['rate']:.1%} ({result[name]['k']} of {result['n']}, 95 % interval {low:.1%} to {high:.1%})"
+        )
     print(f"tool recall     {result['tool_recall']:.1%}\ntool precision  {result['tool_precision']:.1%}")
     for kind, count in result["failures"].items():
         print(f"  {count:>6} {kind}")
@@ -174,16 +198,28 @@ def _synthesize(options: argparse.Namespace) -> int:
 
     teacher = RecordedTeacher() if options.teacher == "recorded" else _endpoint(options)
     started = time.monotonic()
-    funnel = synthesize(teacher, options.count, options.seed, options.output, lambda line: print(line, file=sys.stderr, flush=True))
+    funnel = synthesize(
+        teacher, options.count, options.seed, options.output, lambda line: print(line, file=sys.stderr, flush=True)
+    )
     if options.format == "tinyagent":
         for split in SHARES:
             to_tinyagent(options.output / f"{split}.jsonl", options.output / f"{split}.json")
-    result = {"output": str(options.output), "accepted": funnel.accepted, "rejected": funnel.rejected, "cost": funnel.cost}
+    result = {
+        "output": str(options.output),
+        "accepted": funnel.accepted,
+        "rejected": funnel.rejected,
+        "cost": funnel.cost,
+    }
     seconds = time.monotonic() - started
     if options.record:
         from tinyagent_helpers.results import peak_memory_mb
 
-        row = {"examples": funnel.total, "rejected": funnel.rejected.total(), "seconds": round(seconds), "memory, MB": peak_memory_mb()}
+        row = {
+            "examples": funnel.total,
+            "rejected": funnel.rejected.total(),
+            "seconds": round(seconds),
+            "memory, MB": peak_memory_mb(),
+        }
         command = f"tinyagent synthesize --count {options.count} --seed {options.seed} --output DIR"
         _record("synthesis", [row], command, "any", options.seed, seconds)
     if options.json:

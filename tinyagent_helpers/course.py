@@ -93,7 +93,17 @@ def unsolved(path: Path) -> str:
 
 
 def _execute(source: Path, target: Path, profile: Profile) -> Outcome:
-    options = ["-p", "PROFILE", profile.name, "-k", "python3", "--no-progress-bar", "--log-output", "--cwd", str(NOTEBOOKS)]
+    options = [
+        "-p",
+        "PROFILE",
+        profile.name,
+        "-k",
+        "python3",
+        "--no-progress-bar",
+        "--log-output",
+        "--cwd",
+        str(NOTEBOOKS),
+    ]
     command = [sys.executable, "-m", "papermill", str(source), str(target), *options]
     started, log = time.monotonic(), target.with_suffix(".log")
     with log.open("w", encoding="utf-8") as file:

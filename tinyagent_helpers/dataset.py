@@ -52,7 +52,9 @@ def read_tinyagent(path: Path, rejected: list[str] | None = None) -> Iterator[di
     for key, entry in entries.items():
         try:
             outputs = {output["type"]: output for output in reversed(entry["output"])}
-            calls = [(c["tool_name"], c["tool_args"]) for c in outputs["plan"]["parsed_output"] if c["tool_name"] != "join"]
+            calls = [
+                (c["tool_name"], c["tool_args"]) for c in outputs["plan"]["parsed_output"] if c["tool_name"] != "join"
+            ]
             plan = parse_plan(Plan.of(calls).to_text())
             join = outputs["join"]["raw_output"] if "join" in outputs else ""
             example = {"id": key, "request": entry["input"], "plan": plan.to_text(), "join": join}
@@ -72,7 +74,9 @@ def load_published(profile: Profile) -> Iterator[dict[str, Any]]:
         InputError: the profile may not use the network, or the hub does not answer.
     """
     if not profile.network:
-        raise InputError(f"the profile {profile.name} never uses the network; use laptop, gpu or paper for the published dataset")
+        raise InputError(
+            f"the profile {profile.name} never uses the network; use laptop, gpu or paper for the published dataset"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -88,7 +92,11 @@ def _entry(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     plan, join, key = parse_plan(row["plan"]), parse_join(row["join"]), uuid.uuid5(NAMESPACE, row["id"])
     calls = [{"tool_name": step.tool, "tool_args": list(step.arguments)} for step in plan.steps]
     verdict = {"thought": join.thought, "action": "Replan" if join.replan else "Finish", "message": join.message}
-    outputs = _outputs(key, row, [("plan", row["plan"], [*calls, {"tool_name": "join", "tool_args": []}]), ("join", row["join"], verdict)])
+    outputs = _outputs(
+        key,
+        row,
+        [("plan", row["plan"], [*calls, {"tool_name": "join", "tool_args": []}]), ("join", row["join"], verdict)],
+    )
     return str(key), {"input": row["request"], "output": outputs, "closest_5_queries": []}
 
 

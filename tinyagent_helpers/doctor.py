@@ -32,12 +32,18 @@ def examine() -> list[Finding]:
     python_ok = MINIMUM_PYTHON <= sys.version_info[:2] < NEXT_UNTRIED_PYTHON
     compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), "")
     return [
-        Finding("Python", python_ok, platform.python_version(), "install Python 3.11 or 3.12 and run make course again"),
+        Finding(
+            "Python", python_ok, platform.python_version(), "install Python 3.11 or 3.12 and run make course again"
+        ),
         Finding("system", True, f"{platform.system()} {platform.machine()}"),
-        Finding("memory", memory >= 6, f"{memory:.0f} GB", "nano needs 6 GB: close other programs, or use a larger machine"),
+        Finding(
+            "memory", memory >= 6, f"{memory:.0f} GB", "nano needs 6 GB: close other programs, or use a larger machine"
+        ),
         Finding("cores", cores >= 2, str(cores), "with one core everything takes twice as long as stated"),
         Finding("free disk", disk >= 4, f"{disk:.0f} GB", f"free at least 4 GB where {ROOT} lies"),
-        Finding("C compiler", bool(compiler), compiler or "none", "Debian: apt install gcc; macOS: xcode-select --install"),
+        Finding(
+            "C compiler", bool(compiler), compiler or "none", "Debian: apt install gcc; macOS: xcode-select --install"
+        ),
         _libraries(),
         Finding("accelerator", True, accelerator or "none; the nano profile needs none"),
         _hub(),
@@ -66,14 +72,27 @@ def fits(findings: list[Finding]) -> dict[str, str]:
     verdicts = {}
     for p in PROFILES.values():
         lacks = [f"{p.memory:.0f} GB of memory"] * (memory < p.memory) + [f"{p.disk:.0f} GB of disk"] * (disk < p.disk)
-        lacks += [f"an accelerator ({' or '.join(p.accelerator)})"] * bool(p.accelerator and accelerator not in p.accelerator)
+        lacks += [f"an accelerator ({' or '.join(p.accelerator)})"] * bool(
+            p.accelerator and accelerator not in p.accelerator
+        )
         lacks += ["the hub"] * bool(p.network and hub.found != "reachable")
         verdicts[p.name] = f"needs {', '.join(lacks)}" if lacks else "ready"
     return verdicts
 
 
 def _libraries() -> Finding:
-    needed = ("torch", "networkx", "pydantic", "papermill", "pypdf", "fpdf", "openai", "sklearn", "matplotlib", "ipykernel")
+    needed = (
+        "torch",
+        "networkx",
+        "pydantic",
+        "papermill",
+        "pypdf",
+        "fpdf",
+        "openai",
+        "sklearn",
+        "matplotlib",
+        "ipykernel",
+    )
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     found = f"missing {', '.join(missing)}" if missing else "complete"
     return Finding("libraries", not missing, found, "run pip install -r requirements.txt in the course's environment")

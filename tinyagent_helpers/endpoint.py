@@ -15,7 +15,14 @@ from tinyagent_helpers.times import FORMAT, draw_now
 from tinyagent_helpers.tools import MAC_TOOLS
 
 MAX_ANSWER = 700  # tokens
-STYLES = ("a plain sentence", "a few keywords", "chatty, with background", "a hint rather than an order", "with a correction midway", "with typing errors")
+STYLES = (
+    "a plain sentence",
+    "a few keywords",
+    "chatty, with background",
+    "a hint rather than an order",
+    "with a correction midway",
+    "with typing errors",
+)
 INSTRUCTION = """You write training data for an assistant on a Mac. Invent one realistic request that a person could make at {now}
 ({weekday}) and that needs exactly these tools, each at least once:
 {tools}
@@ -88,7 +95,9 @@ class EndpointTeacher:
                 response_format={"type": "json_object"},
             )
         except (APIConnectionError, AuthenticationError, NotFoundError) as error:
-            raise InputError(f"{self.name} cannot be used ({error}); check the URL, the model's name and the key") from None
+            raise InputError(
+                f"{self.name} cannot be used ({error}); check the URL, the model's name and the key"
+            ) from None
         except APIError as error:
             raise TeacherError(f"the endpoint failed: {error}") from None
         usage = reply.usage

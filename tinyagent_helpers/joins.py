@@ -1,7 +1,7 @@
 """What the joiner says after a plan has run: finish with a message, or plan again.
 
-    Thought: Both addresses were found and the event was created.
-    Action: Finish(I invited Sid and Lutfi.)
+Thought: Both addresses were found and the event was created.
+Action: Finish(I invited Sid and Lutfi.)
 """
 
 import re

@@ -34,7 +34,7 @@ MAX_NESTING = 20
 
 REFERENCE = re.compile(r"\$(?:\{(\d{1,4})\}|(\d{1,4})(?!\w|[.,]\d))", re.ASCII)
 CALL_START = re.compile(r"(\d{1,4})\.[ \t]*([A-Za-z_]\w*)\(", re.ASCII)
-TOKEN = re.compile(rf'''"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[][(){{}}\n"']|{END_OF_PLAN}''', re.DOTALL)
+TOKEN = re.compile(rf""""(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[][(){{}}\n"']|{END_OF_PLAN}""", re.DOTALL)
 RAW_NEWLINE = re.compile(r"\\.|[\n\r]", re.DOTALL)
 
 
@@ -285,7 +285,7 @@ def _escape(match: re.Match) -> str:
 def _parse_call(line: str, number: int, thought: str) -> Step:
     start = CALL_START.match(line)
     if not start:
-        raise PlanError(Fault.SYNTAX, number, f"expected a step such as 1. tool(\"argument\"), found {line!r:.60}")
+        raise PlanError(Fault.SYNTAX, number, f'expected a step such as 1. tool("argument"), found {line!r:.60}')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -306,7 +306,11 @@ def _read_literal(node: ast.expr, line: int) -> Any:
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise PlanError(Fault.SYNTAX, line, "an argument must be a literal: text in quotes, a number, a list") from None
     if not _is_plain(value):
-        raise PlanError(Fault.SYNTAX, line, f"an argument may hold text, numbers, True, False, None, lists and dicts, not {value!r:.60}")
+        raise PlanError(
+            Fault.SYNTAX,
+            line,
+            f"an argument may hold text, numbers, True, False, None, lists and dicts, not {value!r:.60}",
+        )
     return value
 
 
@@ -320,7 +324,9 @@ def _is_plain(value: Any) -> bool:
 
 def _check_number(number: int, earlier: set[int], line: int) -> None:
     if number <= max(earlier, default=0):
-        raise PlanError(Fault.NUMBERING, line, f"step number {number} must be larger than those before it, and at least 1")
+        raise PlanError(
+            Fault.NUMBERING, line, f"step number {number} must be larger than those before it, and at least 1"
+        )
 
 
 def _check_call(step: Step, tools: Mapping[str, Tool], line: int) -> None:
@@ -363,6 +369,12 @@ def _references(step: Step, earlier: set[int], line: int) -> tuple[tuple[int, ..
 def _check_later(step: Step, later: list[tuple[int, bool]], numbers: set[int], line: int) -> None:
     for number, certain in later:
         if number in numbers:
-            raise PlanError(Fault.FORWARD_REFERENCE, line, f"step {step.id} uses the result of step {number}, which comes after it")
+            raise PlanError(
+                Fault.FORWARD_REFERENCE, line, f"step {step.id} uses the result of step {number}, which comes after it"
+            )
         if certain:
-            raise PlanError(Fault.DANGLING_REFERENCE, line, f"step {step.id} uses the result of step {number}, and there is no such step")
+            raise PlanError(
+                Fault.DANGLING_REFERENCE,
+                line,
+                f"step {step.id} uses the result of step {number}, and there is no such step",
+            )

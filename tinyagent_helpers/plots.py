@@ -35,7 +35,9 @@ def show(figure: Figure, alt: str) -> HTML:
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return HTML(f'<img alt="{escape(alt)}" style="max-width: 100%; background: white" src="data:image/png;base64,{data}">')
+    return HTML(
+        f'<img alt="{escape(alt)}" style="max-width: 100%; background: white" src="data:image/png;base64,{data}">'
+    )
 
 
 def panels(columns: int = 1, width: float = 8, height: float = 3.2) -> tuple[Figure, list[Axes]]:
@@ -51,7 +53,9 @@ def draw_plan(plan: Plan) -> Figure:
         for node in nodes:
             graph.nodes[node]["layer"] = layer
     layout = nx.multipartite_layout(graph, subset_key="layer")
-    places = {n: (x, -y - 0.15 * (graph.nodes[n]["layer"] % 2)) for n, (x, y) in layout.items()}  # arrows pass beside boxes
+    places = {
+        n: (x, -y - 0.15 * (graph.nodes[n]["layer"] % 2)) for n, (x, y) in layout.items()
+    }  # arrows pass beside boxes
     layers = Counter(layer for _, layer in graph.nodes(data="layer"))
     figure, (axes,) = panels(width=2.9 * max(len(layers), 1), height=0.75 * max(layers.values(), default=1) + 0.3)
     margins = {"min_source_margin": 38, "min_target_margin": 48}

@@ -26,8 +26,19 @@ PROFILES = {
     for p in (
         Profile("nano", "the course's own nano base", "any 2-core CPU, minutes", False, 4_000, 6, 4),
         Profile("laptop", "Qwen/Qwen3-0.6B", "Apple silicon or a small GPU", True, 10_000, 12, 10, ("mps", "cuda")),
-        Profile("gpu", "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct", "one GPU of 16 GB", True, 40_000, 16, 30, ("cuda",)),
-        Profile("paper", "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct, and a 7B base", "one to eight GPUs", True, 80_000, 64, 120, ("cuda",)),
+        Profile(
+            "gpu", "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct", "one GPU of 16 GB", True, 40_000, 16, 30, ("cuda",)
+        ),
+        Profile(
+            "paper",
+            "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct, and a 7B base",
+            "one to eight GPUs",
+            True,
+            80_000,
+            64,
+            120,
+            ("cuda",),
+        ),
     )
 }
 

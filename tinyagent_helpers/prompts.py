@@ -22,7 +22,9 @@ WHAT_A_PLAN_IS = (
 )
 JOIN = "join() - End the plan. It is always the last step, followed by <END_OF_PLAN>."
 LOOKUPS = ("get_phone_number", "get_email_address")
-RULES: tuple[tuple[tuple[str, ...], str], ...] = (  # (tools, rule): a rule is given if one of its tools is there, or if it names none
+RULES: tuple[
+    tuple[tuple[str, ...], str], ...
+] = (  # (tools, rule): a rule is given if one of its tools is there, or if it names none
     ((), 'Arguments are Python literals by position; every argument is filled, unused ones with "" or [].'),
     ((), "Copy names, places and texts from the request as they are. Call nothing that the request does not need."),
     (("create_calendar_event", "create_reminder", "get_zoom_meeting_link"), "Write dates as YYYY-MM-DD HH:MM:SS."),
@@ -32,7 +34,10 @@ RULES: tuple[tuple[tuple[str, ...], str], ...] = (  # (tools, rule): a rule is g
     (("open_and_get_file_path",), "summarize_pdf and attachments take the path that open_and_get_file_path returns."),
     (("get_zoom_meeting_link",), "A new Zoom link goes into the event's notes, the e-mail's context or the message."),
     (("append_note_content",), "open_note is not needed before append_note_content."),
-    (("maps_show_directions",), 'maps_open_location is not needed before maps_show_directions; an empty start means "here".'),
+    (
+        ("maps_show_directions",),
+        'maps_open_location is not needed before maps_show_directions; an empty start means "here".',
+    ),
 )
 HOW_TO_JOIN = (
     "Read the results of the plan. Answer with a line Thought: and a line Action:, which is Finish(what to tell the user), "
@@ -55,7 +60,9 @@ class PromptTemplate:
     @property
     def hash(self) -> str:
         """Changes whenever this template would say anything else; compare it before using a trained model."""
-        texts = repr((self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, SEPARATOR, self.plan("?", datetime(2024, 1, 1), {})))
+        texts = repr(
+            (self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, SEPARATOR, self.plan("?", datetime(2024, 1, 1), {}))
+        )
         return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
     def plan(
@@ -95,7 +102,9 @@ def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, an
     """
     tokens = count_tokens(prompt)
     if tokens + answer > context:
-        raise InputError(f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request")
+        raise InputError(
+            f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request"
+        )
     return prompt
 
 

@@ -50,7 +50,9 @@ def find_recording(request: str, recordings: Sequence[Recording]) -> Recording:
         return recording
     near = difflib.get_close_matches(_words(request), by_words, cutoff=0.0)
     examples = "\n  ".join(by_words[words].request for words in near)
-    raise InputError(f"the recorded planner knows only the requests in data/; chapter 3 trains one that knows more. Try\n  {examples}")
+    raise InputError(
+        f"the recorded planner knows only the requests in data/; chapter 3 trains one that knows more. Try\n  {examples}"
+    )
 
 
 class RecordedPlanner:

@@ -48,7 +48,11 @@ def record(
 def hardware() -> str:
     """This machine in a few words."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if info.exists()
+        else []
+    )
     return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {total_memory() / 1e9:.0f} GB, {platform.system()}"
 
 
@@ -73,7 +77,9 @@ def render(text: str, folder: Path = RESULTS) -> str:
     parts = [head]
     for block in blocks:
         name, _, rest = block.partition(" -->")
-        parts.append(f"<!-- results: {name} -->\n{table(name, folder)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+        parts.append(
+            f"<!-- results: {name} -->\n{table(name, folder)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+        )
     return "".join(parts)
 
 

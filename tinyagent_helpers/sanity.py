@@ -5,7 +5,7 @@ without underscores.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,7 +15,7 @@ from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.mac.protocol import DATE, FREE_TEXT
 from tinyagent_helpers.plans import REFERENCE, Plan, PlanError, Step, parse_plan
 from tinyagent_helpers.times import FORMAT, WEEKDAYS
-from tinyagent_helpers.tools import MAC_TOOLS, Parameter, Tool
+from tinyagent_helpers.tools import MAC_TOOLS, Parameter
 
 MAX_REQUEST = 2_000  # characters; longer requests do not fit a small model's prompt
 LOOKUP = {  # parameters that take addresses, numbers or paths, and the tool that finds them
@@ -64,7 +64,9 @@ def check_request(request: str) -> None:
     if not request.strip():
         raise InputError("the request is empty; say what should be done")
     if len(request) > MAX_REQUEST:
-        raise InputError(f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt")
+        raise InputError(
+            f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt"
+        )
 
 
 def request_is_usable(example: Example) -> str | None:

@@ -116,7 +116,9 @@ def score(predicted: Mapping[str, str], gold: Mapping[str, str], tools: Mapping[
     if not gold:
         raise InputError("there are no gold plans to compare with")
     if unknown := set(predicted) - set(gold):
-        raise InputError(f"{len(unknown)} predictions have an id that the gold plans lack, for example {min(unknown)!r}")
+        raise InputError(
+            f"{len(unknown)} predictions have an id that the gold plans lack, for example {min(unknown)!r}"
+        )
     failures, recall, precision = Counter(), 0.0, 0.0
     for id, text in gold.items():
         try:

@@ -27,7 +27,9 @@ from tinyagent_helpers.teacher import PATTERNS, VALUES, Pattern, draw, load_patt
 from tinyagent_helpers.times import FORMAT
 
 SHARES = {"train": 0.88, "validation": 0.03, "test_draws": 0.03, "test_patterns": 0.03, "test_combinations": 0.03}
-STOP_WORDS = frozenset("a an the to of for in on at and with by please can could would you me my i is it that this".split())
+STOP_WORDS = frozenset(
+    "a an the to of for in on at and with by please can could would you me my i is it that this".split()
+)
 MAX_REJECTED_IN_A_ROW = 5_000
 
 
@@ -247,7 +249,9 @@ class _Run:
             row = {"attempt": attempt, "check": check, "reason": reason, "request": request, "cost": draft.cost}
             self.files["rejected"].append(row)
             if self.rejected_in_a_row == MAX_REJECTED_IN_A_ROW:
-                raise InputError(f"{MAX_REJECTED_IN_A_ROW:,} drafts in a row were rejected, most lately because {reason}; {self.funnel.total:,} examples were written")
+                raise InputError(
+                    f"{MAX_REJECTED_IN_A_ROW:,} drafts in a row were rejected, most lately because {reason}; {self.funnel.total:,} examples were written"
+                )
             return
         self.rejected_in_a_row = 0
         self._remember(draft.request)

@@ -26,11 +26,37 @@ PATTERNS = DATA / "teacher" / "patterns"
 VALUES = DATA / "teacher" / "values.toml"
 STYLES = ("plain", "short", "chatty", "indirect", "correction", "misspelt")
 SLOT = re.compile(r"\{([a-z]+)(\d?)(?:\.(start|end|minutes))?(?:([+-])(\d+|duration\d?))?\}")
-POOLED = ("role", "title", "topic", "place", "file", "pdf", "note", "folder", "content", "message", "context", "task", "list", "calendar", "first", "last", "domain")
+POOLED = (
+    "role",
+    "title",
+    "topic",
+    "place",
+    "file",
+    "pdf",
+    "note",
+    "folder",
+    "content",
+    "message",
+    "context",
+    "task",
+    "list",
+    "calendar",
+    "first",
+    "last",
+    "domain",
+)
 CLOSED = ("role", "folder", "list", "calendar", "domain")  # too few values to hold any out
 TIMED = {"when": times.draw_when, "day": times.draw_day, "span": times.draw_span}
 SAID = {
-    "transport": (("by car", "d"), ("on foot", "w"), ("by public transport", "r"), ("driving", "d"), ("walking", "w"), ("by bus", "r"), ("by train", "r")),
+    "transport": (
+        ("by car", "d"),
+        ("on foot", "w"),
+        ("by public transport", "r"),
+        ("driving", "d"),
+        ("walking", "w"),
+        ("by bus", "r"),
+        ("by train", "r"),
+    ),
     "priority": (("high", 1), ("medium", 5), ("low", 9)),
 }
 KINDS = {*POOLED, *TIMED, *SAID, "person", "email", "phone", "money", "number", "duration", "count", "decimal"}
@@ -194,9 +220,7 @@ def _draw_new(draw_one: Callable[[], tuple[str, Any]], taken: set[str], kind: st
     raise ScenarioError(f"too few values for {kind!r}: two slots of a request cannot differ")
 
 
-def _draw_value(
-    kind: str, rng: Random, split: str, now: datetime, own: Mapping[str, Sequence[str]]
-) -> tuple[str, Any]:
+def _draw_value(kind: str, rng: Random, split: str, now: datetime, own: Mapping[str, Sequence[str]]) -> tuple[str, Any]:
     """One value of a kind: what is said, and what it means."""
     if kind in own:
         value = rng.choice(own[kind])
@@ -231,7 +255,14 @@ def _draw_text(kind: str, rng: Random, split: str) -> str:
         return f"{user}{rng.choice(('', '', rng.randrange(1, 99)))}@{rng.choice(values_of('domain', split))}"
     if kind == "phone":
         area, number = rng.randrange(201, 990), rng.randrange(10000)
-        return rng.choice((f"+1 {area} 555 {number:04}", f"{area}-555-{number:04}", f"({area}) 555-{number:04}", f"+44 20 7946 {number:04}"))
+        return rng.choice(
+            (
+                f"+1 {area} 555 {number:04}",
+                f"{area}-555-{number:04}",
+                f"({area}) 555-{number:04}",
+                f"+44 20 7946 {number:04}",
+            )
+        )
     if kind == "money":  # from $15, as plans have fewer steps than that: a smaller price could be read as a result
         return f"${rng.choice((15, 20, 25, 30, 40, 45, 60, 75, 80, 100, 120, 150, 200, 250, 300, 450))}"
     if kind == "number":

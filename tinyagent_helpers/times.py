@@ -10,7 +10,20 @@ from random import Random
 
 FORMAT = "%Y-%m-%d %H:%M:%S"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 HOURS = ("twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
 DURATIONS = {
     15: ("15 minutes", "a quarter of an hour", "15 min"),
@@ -78,7 +91,13 @@ def _from_now(rng: Random, now: datetime) -> Moment:
     say, minutes = rng.choice(
         [(f"in {n} minutes", n) for n in (5, 10, 15, 20, 30, 40, 45, 90)]
         + [(f"in {n} hours", 60 * n) for n in (2, 3, 4, 5)]
-        + [("in an hour", 60), ("in half an hour", 30), ("an hour from now", 60), ("two hours from now", 120), ("in one hour", 60)]
+        + [
+            ("in an hour", 60),
+            ("in half an hour", 30),
+            ("an hour from now", 60),
+            ("two hours from now", 120),
+            ("in one hour", 60),
+        ]
     )
     return Moment(say, now + timedelta(minutes=minutes))
 
@@ -89,7 +108,9 @@ def _minute(rng: Random) -> int:
 
 def _day(rng: Random, today: date, evening: bool) -> tuple[str, date]:
     """A day as said. Today and tonight only where a clock time follows (`evening`)."""
-    kind = rng.choice(["tomorrow"] * 4 + ["weekday"] * 4 + ["date"] * 3 + ["next"] * 2 + ["days", "ordinal"] + ["today"] * 3 * evening)
+    kind = rng.choice(
+        ["tomorrow"] * 4 + ["weekday"] * 4 + ["date"] * 3 + ["next"] * 2 + ["days", "ordinal"] + ["today"] * 3 * evening
+    )
     if kind == "today":
         return rng.choice(("today", "today", "tonight")), today
     if kind == "tomorrow":
@@ -102,7 +123,16 @@ def _day(rng: Random, today: date, evening: bool) -> tuple[str, date]:
         day = today + timedelta(days=7 - today.weekday() + rng.randrange(7))
         return f"next {WEEKDAYS[day.weekday()]}", day
     if kind == "days":
-        say, days = rng.choice((("the day after tomorrow", 2), ("in three days", 3), ("in 3 days", 3), ("in two days", 2), ("a week from today", 7), ("in 4 days", 4)))
+        say, days = rng.choice(
+            (
+                ("the day after tomorrow", 2),
+                ("in three days", 3),
+                ("in 3 days", 3),
+                ("in two days", 2),
+                ("a week from today", 7),
+                ("in 4 days", 4),
+            )
+        )
         return say, today + timedelta(days=days)
     day = today + timedelta(days=rng.randrange(2, 27 if kind == "ordinal" else 120))
     return (f"on the {_ordinal(day.day)}" if kind == "ordinal" else _date(rng, day)), day
@@ -131,10 +161,25 @@ def _clock(rng: Random, t: time) -> str:
     """A clock time as said: 3pm, 15:30, half past three in the afternoon."""
     half, hour = ("am", "pm")[t.hour >= 12], t.hour % 12 or 12
     part = "in the morning" if t.hour < 12 else "in the afternoon" if t.hour < 18 else "in the evening"
-    forms = [f"{t.hour}:{t.minute:02}", f"{hour}:{t.minute:02} {half}", f"{hour}:{t.minute:02}{half}", f"{hour}:{t.minute:02} {half.upper()}"]
+    forms = [
+        f"{t.hour}:{t.minute:02}",
+        f"{hour}:{t.minute:02} {half}",
+        f"{hour}:{t.minute:02}{half}",
+        f"{hour}:{t.minute:02} {half.upper()}",
+    ]
     if t.minute == 0:
-        forms = forms[:1] + [f"{hour}{half}", f"{hour} {half}", f"{hour} {half.upper()}", f"{hour} {half}", f"{hour}{half.upper()}"]
-        forms += ["noon", "12 noon"] if t.hour == 12 else [f"{hour} {part}", f"{hour} o'clock {part}", f"{HOURS[t.hour % 12]} {part}"]
+        forms = forms[:1] + [
+            f"{hour}{half}",
+            f"{hour} {half}",
+            f"{hour} {half.upper()}",
+            f"{hour} {half}",
+            f"{hour}{half.upper()}",
+        ]
+        forms += (
+            ["noon", "12 noon"]
+            if t.hour == 12
+            else [f"{hour} {part}", f"{hour} o'clock {part}", f"{HOURS[t.hour % 12]} {part}"]
+        )
     elif t.minute in (15, 30, 45) and t.hour != 12:
         words = {15: "quarter past", 30: "half past", 45: "quarter to"}[t.minute]
         named = (t.hour + (t.minute == 45)) % 12
@@ -145,7 +190,16 @@ def _clock(rng: Random, t: time) -> str:
 
 def _order(rng: Random, day: str, clock: str) -> str:
     bare = day.removeprefix("on ")
-    return rng.choice((f"{day} at {clock}", f"{day} at {clock}", f"at {clock} {day}", f"at {clock} {day}", f"{bare} {clock}", f"{clock} {bare}"))
+    return rng.choice(
+        (
+            f"{day} at {clock}",
+            f"{day} at {clock}",
+            f"at {clock} {day}",
+            f"at {clock} {day}",
+            f"{bare} {clock}",
+            f"{clock} {bare}",
+        )
+    )
 
 
 def _span(rng: Random, day: str, start: time, end: time) -> str:
@@ -154,11 +208,22 @@ def _span(rng: Random, day: str, start: time, end: time) -> str:
         (
             (f"{start.hour}:{start.minute:02}", f"{end.hour}:{end.minute:02}"),
             (_short(start), _short(end)),
-            (_short(start).replace("pm", " pm").replace("am", " am"), _short(end).replace("pm", " pm").replace("am", " am")),
+            (
+                _short(start).replace("pm", " pm").replace("am", " am"),
+                _short(end).replace("pm", " pm").replace("am", " am"),
+            ),
             (_short(start).upper(), _short(end).upper()),
         )
     )
-    return rng.choice((f"{day} from {first} to {last}", f"from {first} to {last} {day}", f"{day} between {first} and {last}", f"{bare} {first}-{last}", f"{bare}, {first} until {last}"))
+    return rng.choice(
+        (
+            f"{day} from {first} to {last}",
+            f"from {first} to {last} {day}",
+            f"{day} between {first} and {last}",
+            f"{bare} {first}-{last}",
+            f"{bare}, {first} until {last}",
+        )
+    )
 
 
 def _short(t: time) -> str:

@@ -5,7 +5,7 @@ so that a tool is defined once.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -102,7 +102,9 @@ class Tool:
 
 def _parameter(tool: str, p: inspect.Parameter, description: str) -> Parameter:
     if p.kind is not p.POSITIONAL_OR_KEYWORD:
-        raise TypeError(f"{tool}: {p} is not an ordinary parameter; a tool's parameters are named one by one, without * or /")
+        raise TypeError(
+            f"{tool}: {p} is not an ordinary parameter; a tool's parameters are named one by one, without * or /"
+        )
     if p.annotation is REQUIRED:
         raise TypeError(f"{tool}: parameter {p.name!r} has no type hint; write for example {p.name}: str")
     hint, note = p.annotation, ""

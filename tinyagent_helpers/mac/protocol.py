@@ -167,9 +167,7 @@ class Mac(Protocol):
             message: What to say.
         """
 
-    def get_zoom_meeting_link(
-        self, topic: Text, start_time: Date, duration: int, meeting_invitees: list[str]
-    ) -> str:
+    def get_zoom_meeting_link(self, topic: Text, start_time: Date, duration: int, meeting_invitees: list[str]) -> str:
         """Create a Zoom meeting and return its link.
 
         Args:

@@ -60,7 +60,9 @@ class SimulatedMac:
     def _repr_html_(self) -> str:
         """A table for each app that holds anything, for a notebook."""
         tables = [(name, rows) for name, rows in self.snapshot().items() if rows]
-        return "".join(f"<h4>{escape(name.title())}</h4>{pd.DataFrame(rows).set_index('id').to_html()}" for name, rows in tables)
+        return "".join(
+            f"<h4>{escape(name.title())}</h4>{pd.DataFrame(rows).set_index('id').to_html()}" for name, rows in tables
+        )
 
     # Contacts
 
@@ -79,7 +81,9 @@ class SimulatedMac:
             near = _similar(wanted, [c["name"] for c in contacts])
             raise ToolError(f"There is no contact {name!r}.{f' Similar names: {_names(near)}.' if near else ''}")
         if len(found) > 1:
-            raise ToolError(f"{len(found)} contacts are called {name!r}: {_names([c['name'] for c in found])}. Say which one.")
+            raise ToolError(
+                f"{len(found)} contacts are called {name!r}: {_names([c['name'] for c in found])}. Say which one."
+            )
         if not found[0][column]:
             raise ToolError(f"{found[0]['name']} has no {called} in Contacts.")
         return found[0][column]
@@ -121,7 +125,9 @@ class SimulatedMac:
             near = _similar(wanted, [p.name for p in files])
             raise ToolError(f"There is no file {file_name!r}.{f' Similar names: {_names(near)}.' if near else ''}")
         if len(found) > 1:
-            raise ToolError(f"{len(found)} files match {file_name!r}: {_names([p.name for p in found])}. Say which one.")
+            raise ToolError(
+                f"{len(found)} files match {file_name!r}: {_names([p.name for p in found])}. Say which one."
+            )
         self.store.add("opened", {"app": "Files", "item": found[0].name})
         return str(found[0])
 
@@ -209,7 +215,9 @@ class SimulatedMac:
         found = found or [n for n in notes if name.strip() and name.casefold() in n["name"].casefold()]
         place = f" in the folder {folder!r}" if folder else ""
         if not found:
-            raise ToolError(f"There is no note {name!r}{place}. There are {_names([n['name'] for n in notes]) or 'none'}.")
+            raise ToolError(
+                f"There is no note {name!r}{place}. There are {_names([n['name'] for n in notes]) or 'none'}."
+            )
         if len(found) > 1:
             places = _names([f"{n['name']} ({n['folder']})" for n in found])
             raise ToolError(f"{len(found)} notes match {name!r}{place}: {places}. Say which one.")
