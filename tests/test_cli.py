@@ -94,13 +94,18 @@ def test_ask_says_when_it_could_not(capsys):
     [
         (["ask", ""], "the request is empty"),
         (["ask", "x" * 100_000], "100,000 characters"),
-        (["ask", "Sing a song"], "knows only the requests in data/"),
+        (["ask", "Sing a song"], "knows only these 7 requests"),
         (["score", "--gold", "nowhere.jsonl", "--pred", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["synthesize", "--count", "0", "--output", "x"], "--count is 0"),
         (["synthesize", "--count", "5", "--output", "x", "--teacher", "gpt"], "give recorded, or a URL"),
         (
             ["synthesize", "--count", "5", "--output", "x", "--teacher", "http://127.0.0.1:9/v1"],
             "an endpoint needs --model",
+        ),
+        (["ask", "Summarize lease.pdf", "--now", "2025-01-01T10:00:00"], "was recorded for 2024-05-24 09:00:00"),
+        (
+            ["synthesize", "--count", "5", "--output", "x", "--teacher", "https://models.example/v1", "--model", "m"],
+            "--price-in and --price-out",
         ),
         (["course", "--only", "77"], "no notebook starts with '77'; there are 00_tour"),
     ],

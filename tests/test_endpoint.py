@@ -151,4 +151,15 @@ def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
 def test_a_remote_endpoint_needs_a_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY"):
+        EndpointTeacher("https://models.example/v1", "m", price_in=1, price_out=1)
+    with pytest.raises(InputError, match="say what the endpoint costs"):
         EndpointTeacher("https://models.example/v1", "m")
+    with pytest.raises(InputError, match="--workers is 0"):
+        EndpointTeacher("http://127.0.0.1:9/v1", "m", workers=0)
+
+
+def test_a_teacher_that_never_says_anything_useful_is_stopped_early(serve, tmp_path):
+    server = serve(lambda n, prompt: "no")
+    with pytest.raises(InputError, match="100 drafts in a row were rejected"):
+        synthesize(teacher_for(server, workers=4), 10, 0, tmp_path)
+    assert server.asked < 110

@@ -335,7 +335,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)  # root, who runs the gate, may write even to a read-only folder
-    with pytest.raises(InputError, match="Permission denied.; choose a folder that is yours"):
+    with pytest.raises(InputError, match="Permission denied.; choose another folder"):
         synthesize(RecordedTeacher(), 10, 0, tmp_path / "x")
 
 
@@ -344,6 +344,14 @@ def test_a_folder_in_which_nothing_can_be_written_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot write to"):
         synthesize(RecordedTeacher(), 10, 0, tmp_path / "file" / "x")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_files_that_are_not_from_a_run_are_left_alone(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"mine": 1}\n{"mine": 2}')
+    with pytest.raises(InputError, match="has a train.jsonl that is not from a run; choose another --output"):
+        synthesize(RecordedTeacher(), 10, 0, tmp_path)
+    assert (tmp_path / "train.jsonl").read_text() == '{"mine": 1}\n{"mine": 2}'
+    assert [p.name for p in tmp_path.iterdir()] == ["train.jsonl"]
 
 
 def test_a_broken_line_in_an_earlier_run_is_named_and_kept(small_run, tmp_path):

@@ -42,7 +42,7 @@ def make_folder(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder that is yours") from None
+        raise InputError(f"cannot write to {folder} ({error.strerror}); choose another folder") from None
     return folder
 
 
@@ -125,8 +125,8 @@ class Log:
 
     def __init__(self, path: Path):
         self.path = path
-        _drop_partial_line(path)
         try:
+            _drop_partial_line(path)
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror})") from None
@@ -142,7 +142,7 @@ class Log:
 
 
 def _drop_partial_line(path: Path) -> None:
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb+") as file:
         content_end = file.seek(0, os.SEEK_END)

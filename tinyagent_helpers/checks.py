@@ -62,14 +62,18 @@ def _plan(text: Any):
 @_exercise
 def ex_00_1(answer: set[int]) -> str:
     """Which steps of the tour's second plan wait for no other step?"""
-    if not isinstance(answer, (set, frozenset, list, tuple)):
+    if not isinstance(answer, (set, frozenset, list, tuple)) or not all(isinstance(n, int) for n in answer):
         raise Hint("Give a set of step numbers, such as {1, 2}.")
-    if set(answer) == {1, 3, 5, 7}:
+    given, free = set(answer), {1, 3, 5, 7}
+    if given == free:
         return "None of their arguments holds a $; all four can start at once."
-    wrong = sorted(set(answer) - {1, 3, 5, 7})
-    if wrong:
-        raise Hint(f"Step {wrong[0]} uses the result of another step: look for the $ in its arguments.")
-    raise Hint("These can start at once, but they are not the only ones.")
+    if 8 in given:
+        raise Hint("Step 8 is join(): it waits for all the others.")
+    if unknown := given - set(range(1, 8)):
+        raise Hint(f"The plan has no step {min(unknown)}.")
+    if given - free:
+        raise Hint(f"Step {min(given - free)} uses the result of another step: look for the $ in its arguments.")
+    raise Hint(f"{len(given)} of the four are found. Which other steps have no $ in their arguments?")
 
 
 @_exercise
@@ -93,7 +97,7 @@ def ex_01_1(answer: Callable) -> str:
     """A tool from a function: add_to_cart(item: str, count: int = 1) -> str, with a docstring."""
     if not callable(answer):
         raise Hint("The answer should be a function.")
-    if _returns_ellipsis(answer):
+    if not answer.__doc__ and not getattr(answer, "__annotations__", None) and _returns_ellipsis(answer):
         raise Untouched
     try:
         tool = Tool.from_function(answer)
@@ -101,6 +105,8 @@ def ex_01_1(answer: Callable) -> str:
         raise Hint(str(error)) from None
     if [(p.name, p.type) for p in tool.parameters] != [("item", str), ("count", int)]:
         raise Hint("It should take item: str and count: int, in this order.")
+    if tool.name != "add_to_cart":
+        raise Hint("The planner calls it by its name, which should be add_to_cart.")
     if tool.required != 1:
         raise Hint("count should have a default, so that one argument is enough.")
     if not tool.description or not all(p.description for p in tool.parameters):
@@ -160,7 +166,9 @@ def ex_02_1(answer: str) -> str:
     from tinyagent_helpers.teacher import draw, scenario_patterns
 
     if not isinstance(answer, str):
-        raise Hint("The answer should be the text of a [[scenario]] in TOML.")
+        raise Hint("The answer should be text: a [[scenario]] in TOML, like the one printed above.")
+    if "[[scenario]]" not in answer or "[scenario.requests]" not in answer:
+        raise Hint("A scenario begins with a line [[scenario]], and its requests follow a line [scenario.requests].")
     try:
         scenarios = tomllib.loads(answer).get("scenario", [])
         patterns = [p for s in scenarios for p in scenario_patterns(f"mine/{s.get('id', '?')}", s)]

@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         "--teacher", default="recorded", help="recorded, or the URL of an OpenAI-compatible endpoint"
     )
     synthesize.add_argument("--model", default="", help="the endpoint's model")
-    synthesize.add_argument("--budget", type=float, default=1.0, help="dollars an endpoint may cost at most")
+    synthesize.add_argument(
+        "--budget", type=float, default=1.0, help="dollars an endpoint may cost at most, by its prices"
+    )
     synthesize.add_argument("--price-in", type=float, default=0.0, help="dollars per million prompt tokens")
     synthesize.add_argument("--price-out", type=float, default=0.0, help="dollars per million answer tokens")
     synthesize.add_argument("--workers", type=int, default=4, help="requests to an endpoint at a time")
@@ -153,6 +155,10 @@ def _ask(options: argparse.Namespace) -> int:
     check_request(options.request)
     recording = find_recording(options.request, load_recordings())
     now = options.now or recording.now
+    if now != recording.now:
+        raise InputError(
+            f"this plan was recorded for {recording.now}; another --now needs a planner that was trained (chapter 3)"
+        )
     if options.plan_only:
         _print_json({"request": options.request, "plan": recording.plans[0]}) if options.json else print(
             recording.plans[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import psutil
 
-from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, stage, write_json, write_text
+from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, read_json, stage, write_json, write_text
 from tinyagent_helpers.profiles import Profile
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -59,9 +59,18 @@ def run_course(profile: Profile, only: Sequence[str], solved: bool, report: Call
             outcome = Outcome(outcome.notebook, outcome.seconds, outcome.memory_mb, unsolved(folder / path.name))
         outcomes.append(outcome)
         report(f"{path.stem}: {outcome.error or 'ok'}, {outcome.seconds:.0f} s, {outcome.memory_mb:,} MB")
-    write_json(folder / "results.json", [asdict(o) for o in outcomes])
-    write_text(folder / "results.md", table(outcomes))
+    _keep(folder, outcomes)
     return outcomes
+
+
+def _keep(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write the table of results; notebooks that were not run this time keep their row."""
+    path = folder / "results.json"
+    rows = {row["notebook"]: row for row in (read_json(path) if path.exists() else [])}
+    rows |= {o.notebook: asdict(o) for o in outcomes}
+    together = [Outcome(**rows[name]) for name in sorted(rows)]
+    write_json(path, [asdict(o) for o in together])
+    write_text(folder / "results.md", table(together))
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -42,7 +42,10 @@ def examine() -> list[Finding]:
         Finding("cores", cores >= 2, str(cores), "with one core everything takes twice as long as stated"),
         Finding("free disk", disk >= 4, f"{disk:.0f} GB", f"free at least 4 GB where {ROOT} lies"),
         Finding(
-            "C compiler", bool(compiler), compiler or "none", "Debian: apt install gcc; macOS: xcode-select --install"
+            "C compiler",
+            bool(compiler),
+            compiler or "none",
+            "needed from chapter 6 on; Debian: apt install gcc, macOS: xcode-select --install",
         ),
         _libraries(),
         Finding("accelerator", True, accelerator or "none; the nano profile needs none"),
@@ -66,12 +69,17 @@ def find_accelerator() -> str:
 
 def fits(findings: list[Finding]) -> dict[str, str]:
     """For each profile "ready", or what it lacks on this machine."""
+    broken = [f.what for f in findings if not f.ok and f.what in ("Python", "libraries", "C compiler")]
     memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator = find_accelerator()
     hub = next(f for f in findings if f.what == "model hub")
     verdicts = {}
     for p in PROFILES.values():
-        lacks = [f"{p.memory:.0f} GB of memory"] * (memory < p.memory) + [f"{p.disk:.0f} GB of disk"] * (disk < p.disk)
+        lacks = (
+            broken
+            + [f"{p.memory:.0f} GB of memory"] * (memory < p.memory)
+            + [f"{p.disk:.0f} GB of disk"] * (disk < p.disk)
+        )
         lacks += [f"an accelerator ({' or '.join(p.accelerator)})"] * bool(
             p.accelerator and accelerator not in p.accelerator
         )

@@ -41,7 +41,7 @@ class EndpointTeacher:
     cost still fits. The key is read from OPENAI_API_KEY.
 
     Raises:
-        InputError: there is no key for a remote endpoint.
+        InputError: there is no key or no price for a remote endpoint.
     """
 
     def __init__(
@@ -58,7 +58,14 @@ class EndpointTeacher:
     ):
         self.name, self.model, self.workers, self.budget = f"{model} at {url}", model, workers, budget
         self.price_in, self.price_out = price_in / 1e6, price_out / 1e6
-        key = os.environ.get("OPENAI_API_KEY") or ("none" if "//127." in url or "//localhost" in url else "")
+        is_local = "//127." in url or "//localhost" in url
+        if not is_local and not (price_in and price_out):
+            raise InputError(
+                "to keep the budget, say what the endpoint costs: --price-in and --price-out, dollars per million tokens"
+            )
+        if workers < 1:
+            raise InputError(f"--workers is {workers}; at least one is needed")
+        key = os.environ.get("OPENAI_API_KEY") or ("none" if is_local else "")
         if not key:
             raise InputError(f"{url} needs a key: set the environment variable OPENAI_API_KEY")
         self._client = OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout)

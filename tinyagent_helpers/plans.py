@@ -20,6 +20,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -112,7 +113,7 @@ class Plan:
         """The plan's DAG: a node for each step, an edge A -> B where B uses A's result.
 
         A node carries `tool`, `arguments` and `label`: a digest of its tool and, recursively, of the steps it depends
-        on, so that two nodes have equal labels exactly if they compute the same thing by name (tinyagent.md, "Success rate").
+        on, so that two nodes have equal labels exactly if they compute the same thing by name (the blog post's success rate).
         """
         graph = nx.DiGraph()
         for step in self.steps:
@@ -291,7 +292,8 @@ def _parse_call(line: str, number: int, thought: str) -> Step:
             warnings.simplefilter("ignore")
             call = ast.parse(line[start.start(2) :].rstrip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise PlanError(Fault.SYNTAX, number, f"this is not a complete call: {line!r:.60} ({error})") from None
+        why = error.msg if isinstance(error, SyntaxError) else error
+        raise PlanError(Fault.SYNTAX, number, f"this is not a complete call: {line!r:.60} ({why})") from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise PlanError(Fault.SYNTAX, number, f"a step is one call and nothing else, found {line!r:.60}")
     if call.keywords:
@@ -332,7 +334,12 @@ def _check_number(number: int, earlier: set[int], line: int) -> None:
 def _check_call(step: Step, tools: Mapping[str, Tool], line: int) -> None:
     tool = tools.get(step.tool)
     if tool is None:
-        raise PlanError(Fault.UNKNOWN_TOOL, line, f"there is no tool {step.tool!r}; there are {', '.join(tools)}")
+        near = get_close_matches(step.tool, tools, n=3, cutoff=0.4) or list(tools)[:3]
+        raise PlanError(
+            Fault.UNKNOWN_TOOL,
+            line,
+            f"there is no tool {step.tool!r}; there are {len(tools)}, {', '.join(near)} among them",
+        )
     given, most = len(step.arguments), len(tool.parameters)
     if not tool.required <= given <= most:
         wanted = most if tool.required == most else f"{tool.required} to {most}"

@@ -1,11 +1,12 @@
 """What a language model is told: one template for data, training, evaluation and serving, at every size.
 
-The order is the published one (tinyagent.md, "Plan text"): what a plan is, the tools, join, guidelines, rules that depend
+The order is the published one (the TinyAgent repository): what a plan is, the tools, join, guidelines, rules that depend
 on the date and on the tools present, examples, the request. A model is trained on one template; `PromptTemplate.hash`
 travels with it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,11 +52,13 @@ class PromptTemplate:
 
     `parameters`: describe every parameter on a line of its own. `guidelines`: state the rules (a model that was trained on
     thousands of plans knows them; a general one must be told). `examples`: how many retrieved examples to show.
+    `schema`: show each tool as a JSON schema instead of a signature.
     """
 
     parameters: bool = True
     guidelines: bool = True
     examples: int = 0
+    schema: bool = False
 
     @property
     def hash(self) -> str:
@@ -90,6 +93,8 @@ class PromptTemplate:
         return f"{HOW_TO_JOIN}\n{SEPARATOR}\nQuestion: {request}\n{results(plan, observations)}\n"
 
     def _describe(self, tool: Tool) -> str:
+        if self.schema:
+            return json.dumps(tool.to_openai()["function"], ensure_ascii=False)
         text = tool.to_prompt()
         return text if self.parameters else text.splitlines()[0]
 

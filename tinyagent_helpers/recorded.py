@@ -4,7 +4,6 @@ The plans are real and are executed for real; only the writing of them is played
 """
 
 import asyncio
-import difflib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,15 +42,14 @@ def find_recording(request: str, recordings: Sequence[Recording]) -> Recording:
     """The recording of a request, whatever its case and punctuation.
 
     Raises:
-        InputError: it was not recorded; the message names the most similar ones.
+        InputError: it was not recorded; the message lists those that were.
     """
     by_words = {_words(r.request): r for r in recordings}
     if recording := by_words.get(_words(request)):
         return recording
-    near = difflib.get_close_matches(_words(request), by_words, cutoff=0.0)
-    examples = "\n  ".join(by_words[words].request for words in near)
+    known = "\n  ".join(r.request for r in recordings)
     raise InputError(
-        f"the recorded planner knows only the requests in data/; chapter 3 trains one that knows more. Try\n  {examples}"
+        f"the recorded planner knows only these {len(recordings)} requests; chapter 3 trains one that knows more:\n  {known}"
     )
 
 

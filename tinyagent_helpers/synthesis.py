@@ -30,7 +30,9 @@ SHARES = {"train": 0.88, "validation": 0.03, "test_draws": 0.03, "test_patterns"
 STOP_WORDS = frozenset(
     "a an the to of for in on at and with by please can could would you me my i is it that this".split()
 )
+FILES = (*SHARES, "rejected")
 MAX_REJECTED_IN_A_ROW = 5_000
+MAX_REJECTED_AT_FIRST = 100  # before anything was accepted: then the teacher, not chance, is at fault
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def synthesize(
     if count < 1:
         raise InputError(f"--count is {count}; ask for at least one example")
     _claim(make_folder(folder), {"seed": seed, "teacher": teacher.name, "patterns": digest(PATTERNS, VALUES)})
-    files = {name: Log(folder / f"{name}.jsonl") for name in [*SHARES, "rejected"]}
+    files = {name: Log(folder / f"{name}.jsonl") for name in FILES}
     try:
         run = _Run(teacher, count, seed, files, report)
         run.resume()
@@ -167,6 +169,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Note in the folder which run it belongs to, or see that it is the same one."""
     path = folder / "manifest.json"
     if not path.exists():
+        if foreign := [name for name in FILES if (folder / f"{name}.jsonl").exists()]:
+            raise InputError(f"{folder} has a {foreign[0]}.jsonl that is not from a run; choose another --output")
         write_json(path, settings)
         return
     found = read_json(path)
@@ -248,9 +252,9 @@ class _Run:
             request = getattr(draft, "request", "")
             row = {"attempt": attempt, "check": check, "reason": reason, "request": request, "cost": draft.cost}
             self.files["rejected"].append(row)
-            if self.rejected_in_a_row == MAX_REJECTED_IN_A_ROW:
+            if self.rejected_in_a_row >= (MAX_REJECTED_IN_A_ROW if self.funnel.total else MAX_REJECTED_AT_FIRST):
                 raise InputError(
-                    f"{MAX_REJECTED_IN_A_ROW:,} drafts in a row were rejected, most lately because {reason}; {self.funnel.total:,} examples were written"
+                    f"{self.rejected_in_a_row:,} drafts in a row were rejected, most lately because {reason}; {self.funnel.total:,} examples were written"
                 )
             return
         self.rejected_in_a_row = 0
@@ -274,9 +278,9 @@ class _Run:
 
     def _progress(self, per_second: float) -> str:
         total, rejected = self.funnel.total, self.funnel.rejected.total()
-        left = (self.count - total) / per_second if per_second else float("inf")
+        left = f"{(self.count - total) / per_second:,.0f} s left" if per_second else "no estimate yet"
         cost = f", ${self.funnel.cost:.2f}" if self.funnel.cost else ""
-        return f"{total:,} of {self.count:,} examples, {rejected:,} rejected, {per_second:,.0f} a second, {left:,.0f} s left{cost}"
+        return f"{total:,} of {self.count:,} examples, {rejected:,} rejected, {per_second:,.0f} a second, {left}{cost}"
 
 
 def content_words(request: str) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tinyagent_helpers import times
 from tinyagent_helpers.artifacts import DATA
-from tinyagent_helpers.plans import Plan, PlanError, parse_plan
+from tinyagent_helpers.plans import REFERENCE, Plan, PlanError, parse_plan
 
 PATTERNS = DATA / "teacher" / "patterns"
 VALUES = DATA / "teacher" / "values.toml"
@@ -134,9 +134,17 @@ def scenario_patterns(name: str, scenario: Mapping[str, Any], own: Collection[st
     Raises:
         ValueError: or KeyError, TypeError, PlanError, if it is not a scenario.
     """
+    if missing := {"id", "plan", "answer", "requests"} - set(scenario):
+        raise ValueError(f"the scenario lacks {', '.join(sorted(missing))}")
     if unknown := set(scenario) - {"id", "plan", "answer", "requests"} or set(scenario["requests"]) - set(STYLES):
-        raise ValueError(f"unknown keys {sorted(unknown)}; styles are {', '.join(STYLES)}")
+        raise ValueError(
+            f"unknown keys {sorted(unknown)}; a scenario has id, plan, answer and requests, by style: {', '.join(STYLES)}"
+        )
+    if not all(isinstance(requests, list) for requests in scenario["requests"].values()):
+        raise ValueError('the requests of a style are a list, such as plain = ["Open {note}"]')
     lines = scenario["plan"].strip()
+    if "join()" in lines:
+        raise ValueError("leave join() out of the plan; it is added")
     plan = parse_plan(f"{lines}\n{lines.count(chr(10)) + 2}. join()", tools=None)
     patterns = []
     for style, requests in scenario["requests"].items():
@@ -148,6 +156,9 @@ def scenario_patterns(name: str, scenario: Mapping[str, Any], own: Collection[st
 
 
 def _check_slots(pattern: Pattern, kinds: Collection[str]) -> None:
+    for match in REFERENCE.finditer(pattern.answer):
+        if int(match.group(1) or match.group(2)) > len(pattern.plan.steps):
+            raise ValueError(f"the answer uses {match.group()}, and the plan has no such step")
     said = {m.group(1) + m.group(2) for m in SLOT.finditer(pattern.request)}
     for text in (pattern.request, pattern.plan.to_text(), pattern.answer):
         for slot in SLOT.finditer(text):
