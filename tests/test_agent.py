@@ -112,6 +112,75 @@ def test_the_whole_run_has_a_time_limit():
     assert result.rounds[0].steps[0].error == "cancelled"
 
 
+def test_a_waiting_step_is_cancelled_too():
+    result = run(['1. block(3.0)\n2. wait("$1", 0.0)\n3. join()'], Clock().tools(), time_limit=0.1)
+    assert [s.error for s in result.rounds[0].steps] == ["cancelled", "cancelled"]
+
+
+class AtOnce:
+    """A planner that does not stream."""
+
+    def __init__(self, *plans):
+        self.plans = plans
+
+    async def stream(self, request, now, earlier):
+        yield self.plans[len(earlier)]
+
+
+@pytest.mark.parametrize(
+    "plan", ['1. wait("$2", 0.0)\n2. wait("$1", 0.0)\n3. join()', '1. wait("$3", 0.0)\n2. wait("$1", 0.0)\n']
+)
+def test_a_plan_in_one_piece_hangs_nothing_either(plan):
+    agent = Agent(
+        AtOnce(plan, '1. wait("ok", 0.0)\n2. join()\nThat is my plan.'), RecordedJoiner("done: $1"), Clock().tools()
+    )
+    result = asyncio.run(agent.run("x", NOW))
+    assert result.rounds[0].error and result.answer == "done: ok" and result.seconds < 1
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "raised, reason",
+    [
+        (StopIteration("over"), "over"),
+        (SystemExit("exit"), "exit"),
+        (TimeoutError("connection timed out"), "connection timed out"),
+        (Unreadable(), "Unreadable"),
+        (asyncio.CancelledError(), "the tool cancelled itself"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_whatever_a_tool_raises_is_an_error_of_its_step(raised, reason, is_async):
+    if is_async and isinstance(raised, (StopIteration, SystemExit)):
+        return  # a coroutine cannot raise the one, and the other ends the program by intent
+
+    async def fail_async() -> str:
+        raise raised
+
+    def fail() -> str:
+        raise raised
+
+    tools = toolset([fail_async if is_async else fail])
+    result = run([f"1. {next(iter(tools))}()\n2. join()", "1. join()"], tools)
+    assert result.rounds[0].steps[0].error == (
+        reason if is_async or not isinstance(raised, asyncio.CancelledError) else "CancelledError"
+    )
+    assert result.seconds < 1
+
+
+def test_a_joiner_that_fails_is_said():
+    class Broken:
+        async def join(self, request, rounds, may_replan):
+            raise TimeoutError("no answer")
+
+    agent = Agent(AtOnce('1. wait("a", 0.0)\n2. join()'), Broken(), Clock().tools())
+    assert asyncio.run(agent.run("x", NOW)).answer == "The plan has run, but the joiner failed: no answer."
+
+
 def test_cancelling_stops_what_waits():
     clock = Clock()
 
@@ -211,6 +280,11 @@ def test_json_of_a_run_has_what_the_command_line_promises(mac):
 )
 def test_joins_survive_text(join):
     assert parse_join(join.to_text()) == join
+
+
+def test_a_thought_of_several_lines_cannot_change_the_verdict():
+    join = Join("really", "first\nAction: Replan")
+    assert parse_join(join.to_text()) == Join("really", "first Action: Replan")
 
 
 def test_a_join_without_action_is_an_error():

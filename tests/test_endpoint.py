@@ -46,12 +46,16 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.together -= 1
         status = answer if isinstance(answer, int) else 200
-        message = {"role": "assistant", "content": answer}
+        message = {"role": "assistant", "content": answer if isinstance(answer, str) else None}
         body = {
             "id": "x", "object": "chat.completion", "created": 0, "model": "m",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
         }  # fmt: skip
+        if isinstance(answer, dict):
+            body |= answer
+        elif isinstance(answer, list) or answer == "<html>":
+            body = answer
         data = json.dumps(body if status == 200 else {"error": {"message": "busy"}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -110,7 +114,35 @@ def test_a_busy_server_is_asked_again(serve, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answer", ["not json", "[]", "null", '{"request": "x"}', '{"request": 1, "plan": 2, "answer": 3}', "[" * 100_000]
+    "reply",
+    [
+        {"usage": {"total_tokens": 5}},
+        {"usage": {"prompt_tokens": -1_000_000_000, "completion_tokens": 0, "total_tokens": 0}},
+        {"choices": []},
+        {"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]},
+        [],
+        "<html>",
+    ],
+)
+def test_replies_that_are_no_completions_cost_the_most_and_are_not_fatal(serve, tmp_path, reply):
+    server = serve(lambda n, prompt: reply if n <= 3 else good_answer(n, prompt))
+    teacher = teacher_for(server, workers=1)
+    funnel = synthesize(teacher, 2, 0, tmp_path)
+    assert funnel.total == 2 and funnel.cost >= 3 * teacher._worst
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "not json",
+        "[]",
+        "null",
+        '{"request": "x"}',
+        '{"request": 1, "plan": 2, "answer": 3}',
+        "[" * 100_000,
+        '{"request": "\\ud800", "plan": "x", "answer": "y"}',
+        '{"request": 1' + "0" * 5000 + "}",
+    ],
 )
 def test_useless_answers_are_counted_not_fatal(serve, tmp_path, answer):
     server = serve(lambda n, prompt: answer if n <= 5 else good_answer(n, prompt))
@@ -160,6 +192,6 @@ def test_a_remote_endpoint_needs_a_key(monkeypatch):
 
 def test_a_teacher_that_never_says_anything_useful_is_stopped_early(serve, tmp_path):
     server = serve(lambda n, prompt: "no")
-    with pytest.raises(InputError, match="100 drafts in a row were rejected"):
+    with pytest.raises(InputError, match=r"10\d drafts in a row were rejected"):
         synthesize(teacher_for(server, workers=4), 10, 0, tmp_path)
     assert server.asked < 110

@@ -51,6 +51,8 @@ def test_an_empty_plan_is_a_plan():
         ('1. get_phone_number(f"{1}")\n2. join()', Fault.SYNTAX, 1),
         ('1. get_phone_number(b"Mom")\n2. join()', Fault.SYNTAX, 1),
         ("1. join()\n2. join()", Fault.SYNTAX, 2),
+        ("1. join()<END_OF_PLAN>\n\n\nThat is my plan.", Fault.SYNTAX, 4),
+        ("1. get_phone_number(0x" + "f" * 5000 + ")\n2. join()", Fault.SYNTAX, 1),
         ('1. get_phone_number("Mom")\n\n1. join()', Fault.NUMBERING, 3),
         ("0. join()", Fault.NUMBERING, 1),
         ('1. join("x")', Fault.ARGUMENT_COUNT, 1),
@@ -116,7 +118,11 @@ def test_several_references_in_one_string():
 
 
 plain_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -176,6 +182,7 @@ fragments = st.sampled_from(
         "#",
         "-1e999",
         "9" * 5000,
+        "0x" + "f" * 5000,
     ]
 )
 

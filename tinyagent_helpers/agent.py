@@ -125,19 +125,27 @@ class Agent:
         """
         check_request(request)
         run, start = Run(request, now, list(self.tools)), time.perf_counter()
+        limit = asyncio.timeout(self.time_limit)
         try:
-            async with asyncio.timeout(self.time_limit):
+            async with limit:
                 for number in range(1, self.max_rounds + 1):
                     await self._round(run, start)
-                    join = await self.joiner.join(request, run.rounds, may_replan=number < self.max_rounds)
-                    run.rounds[-1].join = join
+                    run.rounds[-1].join = join = await self._join(run, may_replan=number < self.max_rounds)
                     if not join.replan:
                         break
                 run.answer = _answer(run.rounds[-1])
         except TimeoutError:
+            if not limit.expired():
+                raise
             run.answer = f"Stopped after {self.time_limit:g} seconds."
         run.seconds = time.perf_counter() - start
         return run
+
+    async def _join(self, run: Run, may_replan: bool) -> Join:
+        try:
+            return await self.joiner.join(run.request, run.rounds, may_replan)
+        except Exception as error:
+            return Join(f"The plan has run, but the joiner failed: {_reason(error)}.", "The joiner failed.")
 
     async def _round(self, run: Run, start: float) -> None:
         """Read one plan as it streams in, starting each step as soon as it is read."""
@@ -150,7 +158,8 @@ class Agent:
                 for step in steps:
                     record = StepRun(step.id, step.tool, list(step.arguments), list(step.depends_on))
                     this.steps.append(record)
-                    group.create_task(self._step(step, record, results, start))
+                    needed = {d: results[d] for d in step.depends_on}
+                    group.create_task(self._step(step, record, needed, results[step.id], start))
 
             try:
                 async with aclosing(self.planner.stream(run.request, run.now, earlier)) as pieces:
@@ -163,38 +172,50 @@ class Agent:
             except PlanError as error:
                 this.error = str(error)
             except Exception as error:
-                this.error = f"the planner failed: {error}"
+                this.error = f"the planner failed: {_reason(error)}"
             this.planned = time.perf_counter() - start
             results.give_up(begun={record.id for record in this.steps})
 
-    async def _step(self, step: Step, record: StepRun, results: "_Results", start: float) -> None:
-        """Wait for the steps this one needs, call the tool, and leave what it said, or None, in `results`."""
-        inputs = {d: await results[d] for d in step.depends_on}
+    async def _step(
+        self, step: Step, record: StepRun, needed: Mapping[int, asyncio.Future], done: asyncio.Future, start: float
+    ) -> None:
+        """Wait for the steps this one needs, call the tool, and leave what it said, or None, in `done`."""
         try:
+            inputs = {d: await future for d, future in needed.items()}
             if failed := [d for d, observation in inputs.items() if observation is None]:
                 raise ToolError(f"not run, because step {failed[0]} failed")
             record.arguments = list(fill_in(step.arguments, inputs))
             record.started = time.perf_counter() - start
             record.observation = await self._call(self.tools[step.tool], record.arguments)
-        except TimeoutError:
-            record.error = f"no result within {self.step_limit:g} seconds"
         except asyncio.CancelledError:
             record.error = "cancelled"
             raise
         except Exception as error:
-            record.error = str(error) or type(error).__name__
+            record.error = _reason(error)
         finally:
             record.ended = None if record.started is None else time.perf_counter() - start
-        results[step.id].set_result(None if record.error else record.observation)
+            if not done.done():  # cancelling whoever waits for a future cancels the future, too
+                done.set_result(None if record.error else record.observation)
 
     async def _call(self, tool: Tool, arguments: Sequence[Any]) -> str:
+        """Call a tool within the time limit. Whatever goes wrong in it is an ordinary exception here."""
         for parameter, value in zip(tool.parameters, arguments):
             if problem := parameter.problem_with(value):
                 raise TypeError(problem)
-        async with asyncio.timeout(self.step_limit):
-            if inspect.iscoroutinefunction(tool.function):
-                return str(await tool.function(*arguments))
-            return str(await _in_thread(tool.function, arguments))
+        limit = asyncio.timeout(self.step_limit)
+        try:
+            async with limit:
+                if inspect.iscoroutinefunction(tool.function):
+                    return str(await tool.function(*arguments))
+                return str(await _in_thread(tool.function, arguments))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ToolError(f"no result within {self.step_limit:g} seconds") from None
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling():
+                raise
+            raise ToolError("the tool cancelled itself") from None
 
 
 class _Results(dict):
@@ -222,13 +243,22 @@ async def _in_thread(function: Callable[..., Any], arguments: Sequence[Any]) -> 
     def work() -> None:
         try:
             result, error = function(*arguments), None
-        except Exception as caught:
-            result, error = None, caught
+        except BaseException as caught:  # SystemExit and StopIteration too must not leave the step waiting
+            is_ordinary = isinstance(caught, Exception) and not isinstance(caught, StopIteration)
+            result, error = None, caught if is_ordinary else ToolError(_reason(caught))
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
     threading.Thread(target=work, daemon=True).start()
     return await done
+
+
+def _reason(error: BaseException) -> str:
+    """What an exception says; its name, if it says nothing or cannot be read."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 def _answer(last: Round) -> str:

@@ -52,9 +52,9 @@ def write_text(path: Path, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path} ({error.strerror})") from None
+        raise InputError(f"cannot write {path} ({error})") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(_read(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); was it cut off?") from None
 
 
@@ -99,7 +99,7 @@ def _read_line(line: str, place: str, keys: Iterable[str]) -> dict[str, Any]:
         raise InputError(f"{place}: the line has {len(line):,} characters; at most {MAX_LINE:,} are read")
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not JSON ({error}); every line must be one object") from None
     if not isinstance(value, dict):
         raise InputError(f'{place}: a {type(value).__name__}, not an object such as {{"id": "1"}}')
@@ -133,8 +133,11 @@ class Log:
 
     def append(self, value: Any) -> None:
         """Add one object as one line, and hand it to the operating system at once."""
-        self._file.write(json.dumps(value, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"cannot write {self.path} ({error.strerror}); what was written before is kept") from None
 
     def close(self) -> None:
         """Close the file."""

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 from datetime import datetime
 from random import Random
+from typing import Any
 
-from openai import APIConnectionError, APIError, AuthenticationError, NotFoundError, OpenAI
+from openai import APIConnectionError, APIError, APITimeoutError, AuthenticationError, NotFoundError, OpenAI
 
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.prompts import WHAT_A_PLAN_IS, bullets, numbered, rules
@@ -72,10 +74,10 @@ class EndpointTeacher:
         self._sets: dict[str, list[frozenset[str]]] = {}
         for pattern in load_patterns():
             split = home(pattern.tools, pattern.id)
-            for name in ("train", "test_draws", "test_patterns") if len(pattern.tools) < 2 else (split,):
+            for name in ("train", "test_draws") if split == "train" else (split,):
                 self._sets.setdefault(name, []).append(pattern.tools)
         longest = max(len(self._prompt(tools, Random(0))[0]) for sets in self._sets.values() for tools in sets)
-        self._worst = longest / 2 * self.price_in + MAX_ANSWER * self.price_out
+        self._worst = (1 + retries) * (longest / 2 * self.price_in + MAX_ANSWER * self.price_out)
 
     def tool_sets(self, split: str) -> list[frozenset[str]]:
         """The sets of tools for which the recorded teacher has patterns: sets that make sense together."""
@@ -101,15 +103,23 @@ class EndpointTeacher:
                 seed=rng.randrange(2**31),
                 response_format={"type": "json_object"},
             )
+            cost = self._cost(reply)
+            return _read(reply.choices[0].message.content, now, self.model, style, cost)
+        except APITimeoutError:
+            raise TeacherError("the endpoint did not answer in time", self._worst) from None
         except (APIConnectionError, AuthenticationError, NotFoundError) as error:
-            raise InputError(
-                f"{self.name} cannot be used ({error}); check the URL, the model's name and the key"
-            ) from None
+            remedy = "check the URL, the model's name and the key"
+            raise InputError(f"{self.name} cannot be used ({error}); {remedy}") from None
         except APIError as error:
             raise TeacherError(f"the endpoint failed: {error}") from None
-        usage = reply.usage
-        cost = usage.prompt_tokens * self.price_in + usage.completion_tokens * self.price_out if usage else self._worst
-        return _read(reply.choices[0].message.content if reply.choices else None, now, self.model, style, cost)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise TeacherError(f"not a chat completion ({error!r:.100})", self._worst) from None
+
+    def _cost(self, reply: Any) -> float:
+        """What a reply cost by its own account; the most it can have cost, if that account is impossible."""
+        read, written = reply.usage.prompt_tokens, reply.usage.completion_tokens
+        cost = read * self.price_in + written * self.price_out
+        return min(cost, self._worst) if read >= 0 and written >= 0 else self._worst
 
     def _prompt(self, tools: frozenset[str], rng: Random) -> tuple[str, datetime, str]:
         now, style = draw_now(rng), rng.choice(STYLES)
@@ -128,8 +138,10 @@ def _read(content: str | None, now: datetime, model: str, style: str, cost: floa
     try:
         fields = json.loads(content or "")
         request, plan, answer = (fields[key] for key in ("request", "plan", "answer"))
-    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TeacherError(f"not the JSON object that was asked for ({error!r})", cost) from None
     if not all(isinstance(text, str) for text in (request, plan, answer)):
         raise TeacherError("request, plan and answer must be text", cost)
+    if any(re.search("[\ud800-\udfff]", text) for text in (request, plan, answer)):
+        raise TeacherError("request, plan and answer must be Unicode text", cost)
     return Draft(request.strip(), plan, answer, now, model, style, cost)

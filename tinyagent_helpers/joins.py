@@ -26,7 +26,7 @@ class Join:
     def to_text(self) -> str:
         """The verdict as text."""
         action = "Replan" if self.replan else f"Finish({self.message})"
-        return f"Thought: {self.thought}\nAction: {action}"
+        return f"Thought: {' '.join(self.thought.split())}\nAction: {action}"
 
 
 def parse_join(text: str) -> Join:

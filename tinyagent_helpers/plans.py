@@ -133,7 +133,7 @@ class PlanReader:
 
     def __init__(self, tools: Mapping[str, Tool] | None = MAC_TOOLS):
         self._tools, self._buffer, self._line, self._thought = tools, "", 1, ""
-        self._length, self._joined, self._ended = 0, False, False
+        self._length, self._joined = 0, False
         self._steps: list[Step] = []
         self._held: list[tuple[Step, list[tuple[int, bool]], int]] = []
 
@@ -144,8 +144,13 @@ class PlanReader:
 
     @property
     def finished(self) -> bool:
-        """True once `join()` has been read."""
+        """True once `join()` has been read; whatever follows is left in `rest`."""
         return self._joined
+
+    @property
+    def rest(self) -> str:
+        """The text that was not read, without the end mark."""
+        return self._buffer.strip().removeprefix(END_OF_PLAN).strip()
 
     def feed(self, text: str) -> list[Step]:
         """Take the next piece of text; return the steps it completes."""
@@ -169,7 +174,7 @@ class PlanReader:
 
     def _take(self, final: bool) -> list[Step]:
         steps = []
-        while line := self._next_line(final):
+        while not self._joined and (line := self._next_line(final)):
             step = self._read_line(line)
             if step is None:
                 continue
@@ -199,11 +204,6 @@ class PlanReader:
 
     def _read_line(self, line: str) -> Step | None:
         """Turn one line into a step; remember a thought, notice the end."""
-        if self._joined:
-            if line.strip() == END_OF_PLAN and not self._ended:
-                self._ended = True
-                return None
-            raise PlanError(Fault.SYNTAX, self._line, f"nothing may follow join(), but here is {line!r:.60}")
         if line.startswith("Thought:"):
             self._thought = line.removeprefix("Thought:").strip()
             return None
@@ -231,6 +231,9 @@ def parse_plan(text: str, tools: Mapping[str, Tool] | None = MAC_TOOLS) -> Plan:
     reader = PlanReader(tools)
     reader.feed(text)
     reader.close()
+    if reader.rest:
+        line = text.count("\n", 0, text.rindex(reader.rest)) + 1
+        raise PlanError(Fault.SYNTAX, line, f"nothing may follow join(), but here is {reader.rest!r:.60}")
     return reader.plan
 
 
@@ -311,7 +314,7 @@ def _read_literal(node: ast.expr, line: int) -> Any:
         raise PlanError(
             Fault.SYNTAX,
             line,
-            f"an argument may hold text, numbers, True, False, None, lists and dicts, not {value!r:.60}",
+            "an argument may hold text, numbers of ordinary size, True, False, None, lists and dicts",
         )
     return value
 
@@ -321,7 +324,9 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _check_number(number: int, earlier: set[int], line: int) -> None:

@@ -161,7 +161,10 @@ def course_data(profile: Profile, seed: int, report: Callable[[str], None] = lam
     teacher, folder = RecordedTeacher(), stage(profile.name, "data") / f"seed{seed}"
     manifest = folder / "manifest.json"
     if manifest.exists() and read_json(manifest).get("patterns") != digest(PATTERNS, VALUES):
-        shutil.rmtree(folder)
+        old = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        shutil.rmtree(old)
     return folder, synthesize(teacher, profile.examples, seed, folder, report)
 
 
@@ -174,6 +177,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         write_json(path, settings)
         return
     found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is not a manifest; choose another --output")
     for key, value in settings.items():
         if found.get(key) != value:
             raise InputError(
@@ -208,22 +213,29 @@ class _Run:
         """Attempt until there are enough examples; drafts arrive in any order when the teacher has several workers."""
         started, last_report, had = time.monotonic(), time.monotonic(), self.funnel.total
         attempts = (i for i in count_from(0) if i not in self.done)
+        waiting: set[Future] = set()
         with ThreadPoolExecutor(self.teacher.workers) as pool:
-            waiting: set[Future] = set()
-            while self.funnel.total < self.count:
-                while len(waiting) < min(self.teacher.workers, self.count - self.funnel.total):
-                    if not self.teacher.may_spend(self.funnel.cost, len(waiting)):
-                        break
-                    waiting.add(self._submit(pool, next(attempts)))
-                if not waiting:
-                    self.report(f"stopped at the spending limit with {self.funnel.total:,} of {self.count:,} examples")
-                    return
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    self._take(*future.result())
-                if time.monotonic() - last_report > 2:
-                    last_report = time.monotonic()
-                    self.report(self._progress((self.funnel.total - had) / (last_report - started)))
+            try:
+                while self.funnel.total < self.count:
+                    while len(waiting) < min(self.teacher.workers, self.count - self.funnel.total):
+                        if not self.teacher.may_spend(self.funnel.cost, len(waiting)):
+                            break
+                        waiting.add(self._submit(pool, next(attempts)))
+                    if not waiting:
+                        self.report(
+                            f"stopped at the spending limit with {self.funnel.total:,} of {self.count:,} examples"
+                        )
+                        return
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        waiting.discard(future)
+                        self._take(*future.result())
+                    if time.monotonic() - last_report > 2:
+                        last_report = time.monotonic()
+                        self.report(self._progress((self.funnel.total - had) / (last_report - started)))
+            finally:  # drafts on their way when something failed are paid for: keep them
+                for future in waiting:
+                    if not future.exception():
+                        self._take(*future.result())
 
     def _submit(self, pool: ThreadPoolExecutor, attempt: int) -> Future:
         if self.teacher.workers > 1:
