@@ -81,6 +81,10 @@ def test_ask_carries_a_request_out(capsys):
 def test_ask_shows_a_plan_without_running_it(capsys, tmp_path):
     assert main(["ask", INVITE, "--plan-only"]) == 0
     assert capsys.readouterr().out.startswith('1. get_email_address("Sid")')
+    assert main(["ask", INVITE, "--plan-only", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["answer"] == "" and [s["started"] for s in found["steps"]] == [None, None, None]
+    assert {"request", "now", "tools", "plan", "steps", "answer", "timings"} <= set(found)
     assert not (tmp_path / "artifacts").exists()
 
 

@@ -73,6 +73,11 @@ def test_the_published_format_is_read_and_bad_plans_are_counted(tmp_path):
         ("{", "not JSON"),
         ('{"a": {"input": "x"}}', "entry a: not in the TinyAgent format"),
         ('{"a": 3}', "entry a"),
+        ('{"a": {"input": 5, "output": [{"type": "plan", "parsed_output": []}]}}', "input and raw_output must be text"),
+        (
+            '{"a": {"input": "x", "output": [{"type": "plan", "parsed_output": [{"tool_name": "open_note", "tool_args": "xy"}]}]}}',
+            "tool_args must be a list",
+        ),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):
@@ -88,6 +93,12 @@ def test_a_bad_line_leaves_no_half_file(tmp_path):
     with pytest.raises(InputError, match="a.jsonl, line 2"):
         to_tinyagent(source, target)
     assert target.read_text() == "{}" and sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.jsonl"]
+
+
+def test_an_example_with_a_bad_plan_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW | {"plan": "nonsense"}) + "\n")
+    with pytest.raises(InputError, match="a.jsonl, example '1-2': line 1"):
+        to_tinyagent(tmp_path / "a.jsonl", tmp_path / "a.json")
 
 
 def test_the_hub_is_used_only_where_the_profile_allows_it(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ HOSTILE = "'; DROP TABLE notes; -- \" $(rm -rf) \n <script>alert(1)</script> Ün
 
 def test_contacts_are_found_by_name_first_name_and_role(mac):
     assert mac.get_phone_number("helen park") == mac.get_phone_number("Mom") == "+1 415 555 0108"
-    assert mac.get_email_address("Zoë") == "zoe@example.com"
+    assert mac.get_email_address("Zoë") == mac.get_email_address("Zoe\u0308") == "zoe@example.com"
     assert mac.get_email_address('Tom "TJ" Jones') == "tj@example.com"
 
 
@@ -31,6 +31,10 @@ def test_contacts_are_found_by_name_first_name_and_role(mac):
         (lambda m: m.get_phone_number("Yuki"), "Yuki Tanaka has no phone number"),
         (lambda m: m.get_email_address("plumber"), "Omar Haddad has no e-mail address"),
         (lambda m: m.create_calendar_event("x", START, START, "", [], "", ""), "not after its start"),
+        (
+            lambda m: m.create_calendar_event("x", "2024-6-3 9:15:0", END, "", [], "", ""),
+            "'2024-6-3 9:15:0' is not a date",
+        ),
         (lambda m: m.create_calendar_event("x", "tomorrow", END, "", [], "", ""), "'tomorrow' is not a date"),
         (lambda m: m.create_calendar_event("x", START, END, "", ["Sid"], "", ""), "'Sid' is not an e-mail address"),
         (lambda m: m.get_zoom_meeting_link("x", START, 0, []), "0 minutes"),
@@ -113,6 +117,39 @@ def test_state_survives_and_can_be_reset(tmp_path, now):
     again.reset(now)
     assert again.snapshot() == shipped
     assert changes(shipped, again.snapshot()) == {}
+
+
+def test_an_interrupted_reset_begins_again_and_a_damaged_one_is_named(tmp_path, now, monkeypatch):
+    from tinyagent_helpers.mac.store import Store
+
+    shipped, added, add = SimulatedMac(tmp_path / "whole", now).snapshot(), [], Store.add
+
+    def interrupted(store, table, *rows):
+        added.append(table)
+        if len(added) == 3:
+            raise KeyboardInterrupt
+        add(store, table, *rows)
+
+    monkeypatch.setattr(Store, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        SimulatedMac(tmp_path / "m", now)
+    monkeypatch.undo()
+    assert SimulatedMac(tmp_path / "m", now).snapshot() == shipped
+    (tmp_path / "m" / "mac.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(InputError, match="mac.db is damaged .*--reset"):
+        SimulatedMac(tmp_path / "m", now)
+    assert SimulatedMac(tmp_path / "m", now, reset=True).snapshot() == shipped
+
+
+def test_links_out_of_the_folder_lead_nowhere(mac, tmp_path):
+    (tmp_path / "secret.pdf").write_text("secret")
+    (mac.files / "link.pdf").symlink_to(tmp_path / "secret.pdf")
+    (mac.files / "circle.pdf").symlink_to(mac.files / "circle.pdf")
+    for name in ("link.pdf", "circle.pdf"):
+        with pytest.raises(ToolError, match="no file"):
+            mac.open_and_get_file_path(name)
+        with pytest.raises(ToolError, match="no file"):
+            mac.summarize_pdf(str(mac.files / name))
 
 
 def test_many_threads_lose_nothing(mac):

@@ -49,6 +49,49 @@ def test_order_of_independent_steps_does_not_matter_but_who_gets_what_does():
     assert success(crossed, two) and not arguments_agree(crossed, two)
 
 
+@pytest.mark.parametrize(
+    "one, other, agree",
+    [
+        ("Sid: $1, Bo: $2", "Sid: $2, Bo: $1", False),
+        ("see you at 5, bring 1.5 kg", "see you at 5, bring 5.1 kg", False),
+        ("I will come to the party", "I will not come to the party", False),
+        ("we are running late, start without us", "We're running late, start without us!", True),
+        ("$1 is the number", "the number is $1", True),
+        ("...", "", False),
+    ],
+)
+def test_free_text_may_be_worded_differently_but_not_say_something_else(one, other, agree):
+    plan = '1. get_phone_number("a")\n2. get_phone_number("b")\n3. create_note("n", {}, "")\n4. join()'
+    assert arguments_agree(plan.format(json.dumps(one)), plan.format(json.dumps(other))) is agree
+
+
+def test_a_phone_number_is_the_same_however_it_is_written():
+    plan = '1. send_sms(["{}"], "hi")\n2. join()'
+    assert arguments_agree(plan.format("+1 415 555-0101"), plan.format("+14155550101"))
+    assert not arguments_agree(plan.format("+1 415 555-0101"), plan.format("+14155550102"))
+
+
+def test_many_like_steps_do_not_take_forever():
+    def lookups(names):
+        return "\n".join(
+            [f'{i}. get_phone_number("{n}")' for i, n in enumerate(names, 1)] + [f"{len(names) + 1}. join()"]
+        )
+
+    def texts(messages):
+        steps = [
+            f'{2 * i + 1}. get_phone_number("A")\n{2 * i + 2}. send_sms(["${2 * i + 1}"], "{m}")'
+            for i, m in enumerate(messages)
+        ]
+        return "\n".join([*steps, f"{2 * len(messages) + 1}. join()"])
+
+    started = time.perf_counter()
+    assert not arguments_agree(lookups("A" * 39 + "B"), lookups("A" * 40))
+    assert arguments_agree(lookups("A" * 40), lookups("A" * 40))
+    assert not arguments_agree(texts("x" * 24 + "y"), texts("x" * 25))
+    assert success(texts("x" * 25), texts("y" * 25))
+    assert time.perf_counter() - started < 5
+
+
 def test_a_shared_lookup_is_not_two_lookups():
     shared = '1. get_phone_number("A")\n2. send_sms(["$1"], "x")\n3. send_sms(["$1"], "y")\n4. get_phone_number("B")\n5. join()'
     apart = '1. get_phone_number("A")\n2. send_sms(["$1"], "x")\n3. get_phone_number("B")\n4. send_sms(["$3"], "y")\n5. join()'

@@ -17,7 +17,7 @@ from tinyagent_helpers import synthesis, times
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import PROFILES
-from tinyagent_helpers.sanity import CHECKS, Example, first_problem
+from tinyagent_helpers.sanity import Example, first_problem
 from tinyagent_helpers.synthesis import SHARES, Draft, RecordedTeacher, content_words, course_data, home, synthesize
 from tinyagent_helpers.teacher import (
     CLOSED,
@@ -112,6 +112,35 @@ def test_handwritten_requests_are_many_sound_and_unlike_the_patterns(patterns):
             '1. get_phone_number("Sid")\n2. create_note("", "$1 a day", "")\n3. join()',
             "prices are not references",
         ),
+        (
+            "mail zoe@example.com",
+            '1. compose_new_email(["oe@example.co"], [], "", "x", [])\n2. join()',
+            "lookups come before use",
+        ),
+        ("at 10:45 text 5550101 hi", '1. send_sms(["045"], "hi")\n2. join()', "lookups come before use"),
+        (
+            "mail it to Sid.",
+            '1. get_email_address("Sid")\n2. compose_new_email("$1", [], "", "it", [])\n3. join()',
+            "lookups come before use",
+        ),
+        (
+            "call the dentist about the bill",
+            '1. get_phone_number("the plumber")\n2. join()',
+            "names stand in the request",
+        ),
+        (
+            "remind me at 8 today",
+            '1. create_reminder("x", "2024-05-24 08:00:00", "", "", 0, False)\n2. join()',
+            "dates fit the moment",
+        ),
+        (
+            "lunch",
+            '1. create_calendar_event("lunch", "2024-5-27 9:0:0", "2024-05-27 10:00:00", "", [], "", "")\n2. join()',
+            "dates fit the moment",
+        ),
+        ("zoom x", '1. get_zoom_meeting_link("x", "2024-05-27 09:00:00", -5, [])\n2. join()', "values make sense"),
+        ("remind me to x", '1. create_reminder("x", "", "", "", 777, False)\n2. join()', "values make sense"),
+        ("text hi", '1. send_sms([], "hi")\n2. join()', "values make sense"),
         ("add x to y", '1. open_note("y", "")\n2. append_note_content("y", "x", "")\n3. join()', "no step is needless"),
         ("open y", '1. open_note("y", "")\n2. open_note("y", "")\n3. join()', "no step is needless"),
     ],
@@ -119,7 +148,6 @@ def test_handwritten_requests_are_many_sound_and_unlike_the_patterns(patterns):
 def test_each_check_finds_what_it_is_there_for(request_text, plan, check):
     name, reason = first_problem(Example(request_text, plan, NOW))
     assert name == check and reason
-    assert name.replace(" ", "_") in {c.__name__ for c in CHECKS}
 
 
 def test_tools_that_were_not_asked_for_are_noticed():
@@ -139,6 +167,10 @@ def test_tools_that_were_not_asked_for_are_noticed():
             "Mail zoe@example.com about lunch",
             '1. compose_new_email(["Zoe@example.com"], [], "lunch", "lunch", [])\n2. join()',
         ),
+        ("打电话给王伟", '1. get_phone_number("王伟")\n2. join()'),
+        ("Text +1 (415) 555-0101. Say hi", '1. send_sms(["+14155550101"], "hi")\n2. join()'),
+        ("Mail zoe@example.com.", '1. compose_new_email(["zoe@example.com"], [], "", "", [])\n2. join()'),
+        ("Remind me today to sleep", '1. create_reminder("sleep", "2024-05-24 00:00:00", "", "", 0, True)\n2. join()'),
         ("Remind me to sleep", '1. create_reminder("sleep", "", "", "", 0, False)\n2. join()'),
     ],
 )
@@ -188,6 +220,14 @@ def test_values_are_held_out():
         if kind not in CLOSED:
             assert not (pools[0] & pools[1] or pools[0] & pools[2] or pools[1] & pools[2])
             assert sum(map(len, pools)) == len(load_values()[kind])
+
+
+def test_a_value_is_held_out_for_every_kind_of_slot():
+    seen = {
+        split: {v.casefold() for k in POOLED if k not in CLOSED for v in values_of(k, split)}
+        for split in ("train", "validation", "test")
+    }
+    assert not (seen["train"] & seen["test"] or seen["train"] & seen["validation"] or seen["validation"] & seen["test"])
 
 
 def test_scenario_files_with_mistakes_are_named(tmp_path):

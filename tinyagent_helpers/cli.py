@@ -146,11 +146,12 @@ def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, s
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from tinyagent_helpers.agent import Agent
+    from tinyagent_helpers.agent import Agent, Round, Run, StepRun
     from tinyagent_helpers.mac.simulated import SimulatedMac
+    from tinyagent_helpers.plans import parse_plan
     from tinyagent_helpers.recorded import RecordedJoiner, RecordedPlanner, find_recording, load_recordings
     from tinyagent_helpers.sanity import check_request
-    from tinyagent_helpers.tools import bind
+    from tinyagent_helpers.tools import MAC_TOOLS, bind
 
     check_request(options.request)
     recording = find_recording(options.request, load_recordings())
@@ -160,13 +161,13 @@ def _ask(options: argparse.Namespace) -> int:
             f"this plan was recorded for {recording.now}; another --now needs a planner that was trained (chapter 3)"
         )
     if options.plan_only:
-        _print_json({"request": options.request, "plan": recording.plans[0]}) if options.json else print(
-            recording.plans[0]
-        )
+        planned = [
+            StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in parse_plan(recording.plans[0]).steps
+        ]
+        run = Run(options.request, now, list(MAC_TOOLS), [Round(recording.plans[0], planned)])
+        _print_json(run.to_json()) if options.json else print(recording.plans[0])
         return 0
-    mac = SimulatedMac(stage("nano", "mac"), now)
-    if options.reset:
-        mac.reset(now)
+    mac = SimulatedMac(stage("nano", "mac"), now, reset=options.reset)
     agent = Agent(RecordedPlanner(recording), RecordedJoiner(recording.answer), bind(mac))
     run = asyncio.run(agent.run(options.request, now))
     if options.json:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import InputError, read_json, read_jsonl
-from tinyagent_helpers.joins import parse_join
+from tinyagent_helpers.joins import JoinError, parse_join
 from tinyagent_helpers.plans import Plan, PlanError, parse_plan
 from tinyagent_helpers.profiles import Profile
 
@@ -27,7 +27,10 @@ def to_tinyagent(source: Path, target: Path) -> int:
         with temporary.open("w", encoding="utf-8") as file:
             file.write("{")
             for count, row in enumerate(read_jsonl(source, ("id", "request", "plan", "join")), 1):
-                key, value = _entry(row)
+                try:
+                    key, value = _entry(row)
+                except (PlanError, JoinError) as error:
+                    raise InputError(f"{source}, example {row['id']!r}: {error}") from None
                 file.write(f"{',' if count > 1 else ''}\n{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
             file.write("\n}\n")
         temporary.replace(target)
@@ -55,20 +58,24 @@ def read_tinyagent(path: Path, rejected: list[str] | None = None) -> Iterator[di
             calls = [
                 (c["tool_name"], c["tool_args"]) for c in outputs["plan"]["parsed_output"] if c["tool_name"] != "join"
             ]
+            if not all(isinstance(arguments, (list, tuple)) for _, arguments in calls):
+                raise TypeError("tool_args must be a list")
             plan = parse_plan(Plan.of(calls).to_text())
             join = outputs["join"]["raw_output"] if "join" in outputs else ""
+            if not (isinstance(entry["input"], str) and isinstance(join, str)):
+                raise TypeError("input and raw_output must be text")
             example = {"id": key, "request": entry["input"], "plan": plan.to_text(), "join": join}
         except PlanError as error:
             if rejected is not None:
                 rejected.append(f"{key}: {error}")
             continue
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}, entry {key}: not in the TinyAgent format ({error!r})") from None
         yield example
 
 
-def load_published(profile: Profile) -> Iterator[dict[str, Any]]:
-    """The published dataset from the hub, all its files in the order of their names.
+def load_published(profile: Profile, rejected: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The published dataset from the hub, all its files in the order of their names; `rejected` as in `read_tinyagent`.
 
     Raises:
         InputError: the profile may not use the network, or the hub does not answer.
@@ -85,7 +92,7 @@ def load_published(profile: Profile) -> Iterator[dict[str, Any]]:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(f"{PUBLISHED} could not be fetched ({error}); check the network and HF_HUB_OFFLINE") from None
     for path in sorted(Path(folder).rglob("*.json")):
-        yield from read_tinyagent(path)
+        yield from read_tinyagent(path, rejected)
 
 
 def _entry(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ without underscores.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ LOOKUP = {  # parameters that take addresses, numbers or paths, and the tool tha
     "pdf_path": "open_and_get_file_path",
 }
 GROUNDED = {"name", "file_name", "location", "start_location", "end_location", "folder", "list_name", "calendar"}
+ARTICLES = {"a", "an", "the", "my", "of", "to", "at", "in", "on"}
 NEEDLESS = {"open_note": "append_note_content", "maps_open_location": "maps_show_directions"}
 
 
@@ -95,6 +96,8 @@ def lookups_come_before_use(example: Example) -> str | None:
     tools = {step.id: step.tool for step in example.plan.steps}
     for step, parameter, value in example.arguments():
         if parameter.name in LOOKUP:
+            if isinstance(value, str) != (parameter.type is str):
+                return f"{step.tool}: {parameter.name} must be a list, not {value!r}"
             needed = "get_phone_number" if step.tool == "send_sms" else LOOKUP[parameter.name]
             for item in value if isinstance(value, list) else [value]:
                 reference = REFERENCE.fullmatch(item)
@@ -112,7 +115,10 @@ def dates_fit_the_moment(example: Example) -> str | None:
             moment = datetime.strptime(value, FORMAT)
         except ValueError:
             return f"{step.tool}: {parameter.name} is {value!r}, not YYYY-MM-DD HH:MM:SS"
-        if moment < example.now and moment.date() != example.now.date():
+        if moment.strftime(FORMAT) != value:
+            return f"{step.tool}: {parameter.name} is {value!r}, not YYYY-MM-DD HH:MM:SS"
+        is_this_day = moment.date() == example.now.date() and moment.time() == time()  # all day today
+        if moment < example.now.replace(second=0) and not is_this_day:
             return f"{step.tool}: {parameter.name} {value} lies before now, {example.now}"
         if parameter.name == "end_date" and value <= step.arguments[1]:
             return f"{step.tool}: it ends at {value}, not after its start"
@@ -125,7 +131,7 @@ def names_stand_in_the_request(example: Example) -> str | None:
     words = set(_words(example.said))
     for step, parameter, value in example.arguments():
         if parameter.name in GROUNDED and parameter.note != FREE_TEXT and value and not REFERENCE.search(value):
-            if not words & set(_words(value.casefold())):
+            if value.casefold() not in example.said and not words & set(_words(value.casefold())) - ARTICLES:
                 return f"{step.tool}: {parameter.name} {value!r} is not in the request"
     return None
 
@@ -136,6 +142,17 @@ def prices_are_not_references(example: Example) -> str | None:
         used = {f"${d}" for d in step.depends_on}
         if isinstance(value, str) and (mixed := prices & used & {m.group() for m in REFERENCE.finditer(value)}):
             return f"{step.tool}: {mixed.pop()} is a price in the request and would be read as a result"
+    return None
+
+
+def values_make_sense(example: Example) -> str | None:
+    for step, parameter, value in example.arguments():
+        if parameter.name in ("recipients",) and not value:
+            return f"{step.tool} has no recipients"
+        if parameter.name == "duration" and (not isinstance(value, int) or value <= 0):
+            return f"{step.tool}: duration is {value!r}, not a number of minutes"
+        if parameter.name == "priority" and value not in (0, 1, 5, 9):
+            return f"{step.tool}: priority is {value!r}, not 0, 1, 5 or 9"
     return None
 
 
@@ -158,6 +175,7 @@ CHECKS: tuple[Callable[[Example], str | None], ...] = (
     dates_fit_the_moment,
     names_stand_in_the_request,
     prices_are_not_references,
+    values_make_sense,
     no_step_is_needless,
 )
 
@@ -173,11 +191,16 @@ def first_problem(example: Example) -> tuple[str, str] | None:
 def _given_outright(item: str, needed: str, said: str) -> bool:
     """Did the user give this address, number or path in the request?"""
     if needed == "get_phone_number":
-        digits = re.sub(r"\D", "", item)
-        return len(digits) >= 3 and digits in re.sub(r"\D", "", said)
+        numbers = [re.sub(r"\D", "", run) for run in re.findall(r"\+?\d[\d ()/.-]*", said)]
+        return re.sub(r"\D", "", item) in numbers
     if needed == "get_email_address":
-        return "@" in item and item.casefold() in said
-    return ("/" in item or "." in item) and item.casefold() in said
+        return "@" in item and _stands_alone(item, said)
+    return ("/" in item or "." in item) and _stands_alone(item, said)
+
+
+def _stands_alone(item: str, said: str) -> bool:
+    """Is the item in the text, and not only as a part of something longer?"""
+    return re.search(rf"(?<![\w.@]){re.escape(item.casefold())}(?!\w|@|\.\w)", said) is not None
 
 
 def _words(text: str) -> list[str]:

@@ -6,9 +6,9 @@ tests/test_scoring.py for where the published code differs from its description.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from tinyagent_helpers.plans import Plan, PlanError, Step, fill_in, parse_plan
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 SAME_WORDS = 0.7  # free text agrees when the F1 of its words reaches this
-MAX_MAPPINGS = 1_000  # isomorphisms tried before two plans count as different
+FACTS = re.compile(r"<step\d+>|<[0-9a-f]{64}>|-?\d+(?:[.,:]\d+)*")  # results of steps, and numbers
+NEGATIONS = re.compile(r"\b(?:not|no|never|cannot|\w+n't)\b")
+PHONE = re.compile(r"\+?[\d ()/-]{5,}")
+MAX_COMPARISONS = 20_000  # pairs of steps compared before two plans count as different
+
+
+class _TooManyWays(Exception):
+    """Two plans have so many like steps that the search for a mapping is given up."""
 
 
 def success(predicted: Plan | str, gold: Plan | str, tools: Mapping[str, Tool] = MAC_TOOLS) -> bool:
@@ -33,24 +40,34 @@ def success(predicted: Plan | str, gold: Plan | str, tools: Mapping[str, Tool] =
     Raises:
         PlanError: the gold plan is not valid.
     """
-    return bool(_mappings(_plan_or_none(predicted, tools), _as_plan(gold, tools), _same_label))
+    return any(True for _ in _mappings(_plan_or_none(predicted, tools), _as_plan(gold, tools), _same_label))
 
 
 def arguments_agree(predicted: Plan | str, gold: Plan | str, tools: Mapping[str, Tool] = MAC_TOOLS) -> bool:
     """True if the DAGs are the same and so are the arguments of every step.
 
-    Free text (titles, messages, notes) agrees when it shares most of its words and all of its numbers; lists agree in any
-    order; anything else agrees up to case, spaces, closing punctuation and a leading article.
+    Free text (titles, messages, notes) agrees when it shares most of its words, and has the same numbers and results of
+    steps in the same order and as many negations; lists agree in any order; anything else agrees up to case, spaces,
+    closing punctuation, a leading article, and the way a phone number is written.
 
     Raises:
         PlanError: the gold plan is not valid.
     """
     made, wanted = _plan_or_none(predicted, tools), _as_plan(gold, tools)
 
+    tried = 0
+
     def same_step(one: dict, other: dict) -> bool:
+        nonlocal tried
+        tried += 1
+        if tried > MAX_COMPARISONS:
+            raise _TooManyWays
         return _same_label(one, other) and _same_arguments(one["tool"], one["filled"], other["filled"], tools)
 
-    return any(_same_under(mapping, made, wanted, tools) for mapping in _mappings(made, wanted, same_step))
+    try:
+        return any(_same_under(mapping, made, wanted, tools) for mapping in _mappings(made, wanted, same_step))
+    except _TooManyWays:
+        return False
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -172,15 +189,17 @@ def _same_label(one: dict, other: dict) -> bool:
     return one["label"] == other["label"]
 
 
-def _mappings(predicted: Plan | None, gold: Plan, same_step: Callable[[dict, dict], bool]) -> list[dict[int, int]]:
-    """The ways to lay the predicted DAG over the gold one: step id to step id. For success, one way is enough."""
+def _mappings(predicted: Plan | None, gold: Plan, same_step: Callable[[dict, dict], bool]) -> Iterator[dict[int, int]]:
+    """The ways to lay the predicted DAG over the gold one: step id to step id."""
     if predicted is None or len(predicted.steps) != len(gold.steps):
-        return []
+        return
     one, other = _comparable(predicted), _comparable(gold)
     if Counter(dict(one.nodes(data="label")).values()) != Counter(dict(other.nodes(data="label")).values()):
-        return []
-    most = 1 if same_step is _same_label else MAX_MAPPINGS
-    return list(islice(DiGraphMatcher(one, other, node_match=same_step).isomorphisms_iter(), most))
+        return
+    steps, wanted = dict(one.nodes(data=True)), dict(other.nodes(data=True))
+    if not all(any(same_step(a, b) for b in wanted.values()) for a in steps.values()):
+        return  # a step without a counterpart: no need to try any order of the others
+    yield from DiGraphMatcher(one, other, node_match=same_step).isomorphisms_iter()
 
 
 def _comparable(plan: Plan) -> nx.DiGraph:
@@ -218,7 +237,10 @@ def _same_value(a: Any, b: Any, free_text: bool) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return sorted(map(_plain, a)) == sorted(map(_plain, b))
     if free_text and isinstance(a, str) and isinstance(b, str) and a and b:
-        return _plain(a) == _plain(b) or (_numbers(a) == _numbers(b) and _word_f1(_plain(a), _plain(b)) >= SAME_WORDS)
+        same_facts = all(
+            pattern.findall(a.casefold()) == pattern.findall(b.casefold()) for pattern in (FACTS, NEGATIONS)
+        )
+        return _plain(a) == _plain(b) or (same_facts and _word_f1(_plain(a), _plain(b)) >= SAME_WORDS)
     return _plain(a) == _plain(b)
 
 
@@ -226,12 +248,10 @@ def _plain(value: Any) -> str:
     """A value as text without what does not matter: case, spaces, closing punctuation, a leading article."""
     if not isinstance(value, str):
         return repr(value)
-    text = " ".join(value.casefold().split()).rstrip(".!,;")
-    return re.sub(r"^(the|a|an|my) ", "", text)
-
-
-def _numbers(text: str) -> list[str]:
-    return sorted(re.findall(r"\d+", text))
+    if PHONE.fullmatch(value):
+        return re.sub(r"\D", "", value)
+    text = " ".join(value.casefold().split())
+    return re.sub(r"^(the|a|an|my) ", "", text.rstrip(".!,;") or text)
 
 
 def _word_f1(a: str, b: str) -> float:

@@ -203,7 +203,7 @@ def values_of(kind: str, split: str) -> tuple[Any, ...]:
     if kind in CLOSED:
         return tuple(values)
     low, high = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
-    return tuple(v for v in values if low <= share(f"{kind}:{v}") < high)
+    return tuple(v for v in values if low <= share(v.casefold()) < high)
 
 
 def draw(pattern: Pattern, rng: Random, split: str, own: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Draw:

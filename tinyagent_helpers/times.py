@@ -184,7 +184,7 @@ def _clock(rng: Random, t: time) -> str:
         words = {15: "quarter past", 30: "half past", 45: "quarter to"}[t.minute]
         named = (t.hour + (t.minute == 45)) % 12
         if not (t.minute == 45 and t.hour in (11, 17)):
-            forms += [f"{words} {HOURS[named]} {part}", f"{words} {named or 12} {half}"]
+            forms += [f"{words} {HOURS[named]} {part}", f"{words} {named} {half}"]
     return rng.choice(forms)
 
 

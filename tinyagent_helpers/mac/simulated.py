@@ -4,8 +4,10 @@ import difflib
 import hashlib
 import re
 import shutil
+import sqlite3
 import time
 import tomllib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +19,7 @@ from typing import Any
 import pandas as pd
 from fpdf import FPDF
 
-from tinyagent_helpers.artifacts import DATA, make_folder
+from tinyagent_helpers.artifacts import DATA, InputError, make_folder
 from tinyagent_helpers.mac import observations as said
 from tinyagent_helpers.mac.documents import extract_summary, pdf_text
 from tinyagent_helpers.mac.protocol import ToolError
@@ -32,26 +34,37 @@ DOCUMENTS = DATA / "mac" / "files"
 class SimulatedMac:
     """Implements `protocol.Mac`. State lives in `folder` and survives; `reset` brings back what ships in data/mac."""
 
-    def __init__(self, folder: Path, now: datetime | None = None):
+    def __init__(self, folder: Path, now: datetime | None = None, reset: bool = False):
         self.folder = make_folder(Path(folder)).resolve()
         self.files = self.folder / "Files"
-        is_new = not (self.folder / "mac.db").exists()
-        if is_new:
+        if reset or not (self.folder / "mac.db").exists():
             self.reset(now)
-        self.store = Store(self.folder / "mac.db")
+        try:
+            self.store = Store(self.folder / "mac.db")
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{self.folder / 'mac.db'} is damaged ({error}); delete it, or start again with --reset"
+            ) from None
 
     def reset(self, now: datetime | None = None) -> None:
-        """Forget everything and start again from data/mac, with the calendar laid out around `now` (default: the clock)."""
+        """Forget everything and start again from data/mac, with the calendar laid out around `now` (default: the clock).
+
+        The database takes its place last: after an interruption the next start begins again.
+        """
         contents = tomllib.loads(CONTENTS.read_text(encoding="utf-8"))
         (self.folder / "mac.db").unlink(missing_ok=True)
         shutil.rmtree(self.files, ignore_errors=True)
         self.files.mkdir()
         for source in sorted(DOCUMENTS.iterdir()):
             _place_file(source, self.files)
-        self.store = Store(self.folder / "mac.db")
+        unfinished = self.folder / "mac.db.new"
+        unfinished.unlink(missing_ok=True)
+        store = Store(unfinished)
         midnight = (now or datetime.now()).replace(hour=0, minute=0, second=0, microsecond=0)
         for table, rows in contents.items():
-            self.store.add(table, *(_on_date(row, midnight) for row in rows))
+            store.add(table, *(_on_date(row, midnight) for row in rows))
+        unfinished.replace(self.folder / "mac.db")
+        self.store = Store(self.folder / "mac.db")
 
     def snapshot(self) -> Snapshot:
         """All apps as they are now; compare two snapshots with `store.changes`."""
@@ -74,7 +87,7 @@ class SimulatedMac:
 
     def _contact(self, name: str, column: str, called: str) -> str:
         contacts = self.store.rows("contacts")
-        wanted = name.casefold().strip()
+        wanted = unicodedata.normalize("NFC", name).casefold().strip()
         exact = [c for c in contacts if wanted and wanted in (c["name"].casefold(), c["relation"].casefold())]
         found = exact or [c for c in contacts if wanted in c["name"].casefold().split()]
         if not found:
@@ -117,7 +130,7 @@ class SimulatedMac:
 
     def open_and_get_file_path(self, file_name: str) -> str:
         wanted = file_name.casefold().strip()
-        files = sorted(p for p in self.files.rglob("*") if p.is_file())
+        files = sorted(p for p in self.files.rglob("*") if p.is_file() and p.resolve().is_relative_to(self.files))
         exact = [p for p in files if wanted in (p.name.casefold(), p.stem.casefold())]
         words = wanted.replace("_", " ").replace("-", " ").split()
         found = exact or [p for p in files if words and all(word in p.name.casefold() for word in words)]
@@ -139,7 +152,7 @@ class SimulatedMac:
         try:
             file = (self.files / path).resolve()
             inside = file.is_relative_to(self.files) and file.is_file()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: links that lead in a circle
             inside = False
         if not inside:
             raise ToolError(f"There is no file at {path!r}; find it with open_and_get_file_path first.")
@@ -270,7 +283,10 @@ def _similar(wanted: str, names: Sequence[str]) -> list[str]:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.strptime(text, FORMAT)
+        moment = datetime.strptime(text, FORMAT)
+        if moment.strftime(FORMAT) == text:
+            return moment
+        raise ValueError
     except ValueError:
         raise ToolError(f"{text!r} is not a date; write YYYY-MM-DD HH:MM:SS.") from None
 
