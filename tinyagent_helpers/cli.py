@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--record", action="store_true", help="keep time and memory in data/results and the README")
     synthesize.add_argument("--json", action="store_true", help="print one JSON object")
     synthesize.set_defaults(run=_synthesize)
+    pretrain = commands.add_parser("pretrain", help="train a nano base on made-up APIs, or go on training it")
+    pretrain.add_argument("--output", type=Path, required=True, metavar="DIR")
+    pretrain.add_argument("--steps", type=int, default=2_000)
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument("--json", action="store_true", help="print one JSON object")
+    pretrain.set_defaults(run=_pretrain)
     return parser
 
 
@@ -247,3 +253,19 @@ def _endpoint(options: argparse.Namespace) -> Any:
         raise InputError("an endpoint needs --model, the name of the model it serves")
     prices = {"price_in": options.price_in, "price_out": options.price_out}
     return EndpointTeacher(options.teacher, options.model, budget=options.budget, workers=options.workers, **prices)
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from tinyagent_helpers.pretraining import Settings, evaluate, pretrain
+
+    if options.steps < 1:
+        raise InputError(f"--steps is {options.steps}; at least one is needed")
+    settings = Settings(steps=options.steps, seed=options.seed)
+    result = pretrain(settings, options.output, lambda line: print(line, file=sys.stderr, flush=True))
+    result |= evaluate(options.output, count=100, seed=options.seed)
+    if options.json:
+        _print_json(result)
+    else:
+        print(f"loss {result['loss']:.3f} after {result['seconds'] / 60:.0f} minutes")
+        print(f"on 100 requests for held-out APIs: {result['exact']:.0%} exact plans, {result['success']:.0%} success")
+    return 0

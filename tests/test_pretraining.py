@@ -1,0 +1,195 @@
+"""Pre-training: what the base reads, the tokenizer, and a run that can be interrupted."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from tinyagent_helpers.apis import load_domains, read_domain
+from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
+from tinyagent_helpers.curriculum import MIX, lessons
+from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
+from tinyagent_helpers.pretraining import UNSEEN, Settings, evaluate, load_base, pretrain, rate, rows, train_tokenizer
+from tinyagent_helpers.synthesis import content_words
+from tinyagent_helpers.teacher import ScenarioError, load_patterns, values_of
+from tinyagent_helpers.tools import MAC_TOOLS
+
+TINY = Settings(layers=1, heads=2, width=32, vocabulary=700, texts=300, row=700, batch=2, steps=6)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return list(islice(lessons(0), 1_500))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(2_000, 0, 1_000)
+
+
+def test_there_are_many_apis_and_none_is_the_macs():
+    domains = load_domains()
+    tools = [name for domain in domains for name in domain.tools]
+    assert len(domains) >= 40 and len(tools) == len(set(tools)) >= 400
+    assert not set(tools) & set(MAC_TOOLS)
+    asked = {content_words(p.request) for domain in domains for p in domain.patterns}
+    assert not asked & {content_words(p.request) for p in load_patterns()}
+
+
+def test_lessons_come_in_the_stated_mix_and_show_the_tools_they_need(sample):
+    kinds = Counter(lesson.kind for lesson in sample)
+    assert all(abs(kinds[kind] / len(sample) - share) < 0.05 for kind, share in MIX.items())
+    for lesson in sample:
+        plan = parse_plan(lesson.plan, tools=None)
+        assert all(f"{s.tool}(" in lesson.prompt or f'"name": "{s.tool}"' in lesson.prompt for s in plan.steps)
+        assert (lesson.kind == "nothing fits") == (not plan.steps)
+
+
+def test_nothing_of_the_mac_and_no_held_out_value_is_read(sample):
+    text = "\n".join(lesson.prompt + lesson.plan for lesson in sample)
+    assert not [name for name in MAC_TOOLS if f"{name}(" in text or f'"{name}"' in text]
+    held_out = {
+        v for kind in ("message", "context", "content", "title") for v in values_of(kind, "test") if len(v) > 14
+    }
+    assert not [value for value in held_out if value in text]
+    requests = [
+        row["request"] for name in ("dev", "test") for row in read_jsonl(DATA / "handwritten" / f"{name}.jsonl")
+    ]
+    assert not [request for request in requests if request in text]
+
+
+def test_a_lesson_depends_on_seed_and_number_alone():
+    first = list(islice(lessons(3), 30))
+    assert first[20:] == list(islice(lessons(3, start=20), 10)) != list(islice(lessons(4, start=20), 10))
+
+
+def test_held_out_lessons_are_of_other_domains():
+    train = "\n".join(lesson.prompt for lesson in islice(lessons(0), 800))
+    held_out = [lesson for lesson in islice(lessons(0, held_out=True), 200) if lesson.kind == "request"]
+    tools = {step.tool for lesson in held_out for step in parse_plan(lesson.plan, tools=None).steps}
+    assert len(tools) > 20
+    assert not [tool for tool in tools if f". {tool}(" in train or f'"name": "{tool}"' in train]
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("hours: int", "hours: Hours", "unknown type Hours"),
+        ("hours: int", "hours", "every parameter needs a type"),
+        ('hours = "Hours a day."', 'days = "x"', "args describes .'days'."),
+        ('feed_tank("$1", "flakes"', 'feed_tank("$1", 7', "argument type|food must be str"),
+        ("[values]", '[values]\nperson = ["x"]', "exist already"),
+    ],
+)
+def test_mistakes_in_an_api_file_are_named(tmp_path, old, new, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    assert len(read_domain(path).tools) == 3
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(ScenarioError, match=f"mine.toml.*({message})"):
+        read_domain(path)
+
+
+def test_the_tokenizer_loses_nothing_and_keeps_digits_apart(tokenizer, sample):
+    hard = [
+        "  two  spaces\n\n\ttab",
+        "naïve 王伟 🎈 Ünï",
+        "\r\n \x00 \u2028",
+        'a "quote" $12 ${3}',
+        f"join(){END_OF_PLAN}",
+    ]
+    for text in [*hard, *(lesson.prompt + lesson.plan for lesson in sample[:200])]:
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert len(tokenizer("2024")["input_ids"]) == 4
+    assert tokenizer("x" + END_OF_PLAN)["input_ids"][-1] == tokenizer.eos_token_id
+
+
+def test_only_plans_are_learned_and_every_row_is_full(tokenizer):
+    settings = replace(TINY, vocabulary=2_000)
+    for ids, labels, _ in islice(rows(settings, tokenizer, 0), 20):
+        assert len(ids) == len(labels) == settings.row
+        learned = [label for label in labels if label != UNSEEN]
+        assert all(label in (UNSEEN, id) for id, label in zip(ids, labels, strict=True))
+        text = tokenizer.decode(learned)
+        assert text.count(END_OF_PLAN) == text.count("join()") >= 1 and "Question:" not in text
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    settings = Settings(steps=100, warmup=0.1, decay=0.4)
+    assert [rate(s, settings) for s in (0, 9, 50, 60, 80, 99)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0.025])
+
+
+def test_a_run_that_was_interrupted_gives_the_same_model(tmp_path):
+    whole = pretrain(TINY, tmp_path / "whole", lambda line: None)
+
+    class Killed(Exception):
+        pass
+
+    import tinyagent_helpers.pretraining as module
+
+    save, saves = module._save, []
+
+    def killed_after_save(*arguments):
+        save(*arguments)
+        saves.append(1)
+        if len(saves) == 2:
+            raise Killed
+
+    module._save = killed_after_save
+    try:
+        with pytest.raises(Killed):
+            pretrain(TINY, tmp_path / "parts", lambda line: None, save_every=2)
+    finally:
+        module._save = save
+    parts = pretrain(TINY, tmp_path / "parts", lambda line: None, save_every=2)
+    assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-4)
+    weights = [load_base(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
+    assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
+    assert sorted(p.name for p in (tmp_path / "parts").glob("checkpoint-*")) == ["checkpoint-6"]
+    assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
+    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"exact", "success"}
+
+
+def test_the_loss_falls(tmp_path):
+    losses = []
+    settings = replace(TINY, steps=60, width=64, batch=4)
+    result = pretrain(settings, tmp_path, lambda line: losses.append(float(line.split("loss ")[1].split(",")[0])))
+    assert result["loss"] < losses[0] < 6.6
+
+
+def test_another_run_in_the_folder_is_refused(tmp_path):
+    pretrain(replace(TINY, steps=1), tmp_path, lambda line: None)
+    with pytest.raises(InputError, match="a run with other settings"):
+        pretrain(replace(TINY, steps=1, seed=1), tmp_path, lambda line: None)
+    with pytest.raises(InputError, match="holds no trained model"):
+        load_base(tmp_path / "nothing")
+
+
+GOOD = """
+[values]
+tank = ["reef tank", "tank 4"]
+fish = ["guppy", "goby"]
+[[tool]]
+call = 'feed_tank(tank: str, food: str, grams: float)'
+about = "Feed the fish in a tank."
+args = { tank = "Which tank." }
+[[tool]]
+call = 'find_tank_of(fish: str)'
+about = "Find the tank of a fish."
+[[tool]]
+call = 'set_light_hours(tank: str, hours: int, colour: Literal["white", "blue"] = "white")'
+about = "Set the light."
+args = { hours = "Hours a day." }
+[[scenario]]
+id = "feed"
+plan = '''
+1. find_tank_of("{fish}")
+2. feed_tank("$1", "flakes", "{decimal}")
+3. set_light_hours("{tank}", "{count}")
+'''
+answer = "Fed."
+[scenario.requests]
+plain = ["Feed the {fish} {decimal} g of flakes and light the {tank} for {count} hours."]
+"""

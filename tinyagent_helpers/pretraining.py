@@ -1,0 +1,260 @@
+"""The nano base: a Llama of a few million parameters, trained from scratch on `curriculum`.
+
+Everything about a run follows from its settings and seed; a run that was interrupted goes on from its last checkpoint.
+Weights and optimizer state are safetensors. Sizes and rates are those that did best in short trials at this scale (Muon on
+the hidden matrices, a plateau and a straight fall); nothing has been trained to the end with them yet.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tinyagent_helpers.apis import APIS
+from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
+from tinyagent_helpers.curriculum import NANO_TEMPLATE, lessons
+from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
+from tinyagent_helpers.scoring import success
+from tinyagent_helpers.teacher import VALUES
+
+PAD, UNSEEN = "<pad>", -100
+LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits one by one
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run. `warmup` and `decay` are shares of the steps; learning rates are those of Muon (matrices) and AdamW (the rest)."""
+
+    layers: int = 6
+    heads: int = 8
+    width: int = 256
+    vocabulary: int = 4096
+    texts: int = 20_000  # lessons the tokenizer is trained on
+    context: int = 1024
+    row: int = 768
+    batch: int = 8
+    steps: int = 2_000
+    muon_rate: float = 0.02
+    adam_rate: float = 3e-3
+    warmup: float = 0.02
+    decay: float = 0.4
+    seed: int = 0
+
+
+def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of the curriculum's own text, digits apart, with the end of a plan as its last token."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(LLAMA3_SPLIT), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, END_OF_PLAN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    corpus = (lesson.prompt + lesson.plan for lesson in islice(lessons(seed), texts))
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END_OF_PLAN)
+
+
+def new_model(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """An untrained Llama of these sizes, the same for the same seed."""
+    torch.manual_seed(settings.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=settings.vocabulary,
+            hidden_size=settings.width,
+            intermediate_size=3 * settings.width,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=settings.context,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def rows(
+    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int
+) -> Iterator[tuple[list[int], list[int], int]]:
+    """Token ids and labels of `settings.row` positions, lessons one after another; and the number of the next lesson.
+
+    Only plans are learned: the labels of prompts are UNSEEN. A lesson that does not fit begins the next row.
+    """
+    ids, labels = [], []
+    for number, lesson in enumerate(lessons(settings.seed, start), start):
+        prompt, plan = tokenizer(lesson.prompt)["input_ids"], tokenizer(lesson.plan)["input_ids"]
+        if len(prompt) + len(plan) > settings.row:
+            continue
+        if len(ids) + len(prompt) + len(plan) > settings.row:
+            missing = settings.row - len(ids)
+            yield ids + [tokenizer.pad_token_id] * missing, labels + [UNSEEN] * missing, number
+            ids, labels = [], []
+        ids, labels = ids + prompt + plan, labels + [UNSEEN] * len(prompt) + plan
+
+
+def pretrain(
+    settings: Settings, folder: Path, report: Callable[[str], None], save_every: int = 200
+) -> dict[str, float]:
+    """Train, or go on training, the model in `folder`; return the last loss, and the seconds that all of it has taken.
+
+    Raises:
+        InputError: the folder holds a run with other settings or other data.
+    """
+    tokenizer = _claim(make_folder(folder), settings)
+    model = new_model(settings, tokenizer)
+    optimizers = new_optimizers(model, settings)
+    state = _resume(folder, model, optimizers)
+    data, started, first = rows(settings, tokenizer, state["lesson"]), time.monotonic(), state["step"]
+    model.train()
+    for step in range(first, settings.steps):
+        batch = list(islice(data, settings.batch))
+        loss = _step(model, optimizers, batch, rate(step, settings))
+        elapsed = time.monotonic() - started
+        if (step + 1) % 20 == 0:
+            left = elapsed / (step + 1 - first) * (settings.steps - step - 1)
+            report(f"step {step + 1:,} of {settings.steps:,}, loss {loss:.3f}, {left / 60:.0f} min left")
+        if (step + 1) % save_every == 0 or step + 1 == settings.steps:
+            state = {"step": step + 1, "lesson": batch[-1][2], "loss": loss, "seconds": state["seconds"] + elapsed}
+            started, first = time.monotonic(), step + 1
+            _save(folder, model, optimizers, state)
+    return {"loss": state["loss"], "seconds": state["seconds"]}
+
+
+def rate(step: int, settings: Settings) -> float:
+    """The share of the learning rate at a step: a short rise, a plateau, a straight fall to nothing."""
+    rise = (step + 1) / max(1, settings.warmup * settings.steps)
+    fall = (settings.steps - step) / max(1, settings.decay * settings.steps)
+    return min(1.0, rise, fall)
+
+
+def new_optimizers(model: LlamaForCausalLM, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for embeddings and norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    muon = torch.optim.Muon(matrices, lr=settings.muon_rate, weight_decay=0.01, adjust_lr_fn="original")
+    return [muon, torch.optim.AdamW(others, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)]
+
+
+def _step(
+    model: LlamaForCausalLM,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batch: Sequence[tuple[list[int], list[int], int]],
+    share: float,
+) -> float:
+    """One step on a batch of rows with this share of the learning rates; return the loss."""
+    ids, labels = (torch.tensor([row[i] for row in batch], device=model.device) for i in (0, 1))
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        loss = model(input_ids=ids, labels=labels).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("full_lr", group["lr"]) * share
+        optimizer.step()
+        optimizer.zero_grad()
+    return loss.item()
+
+
+def _claim(folder: Path, settings: Settings) -> PreTrainedTokenizerFast:
+    """Note what the run is made of, or see that it is the same one; return its tokenizer."""
+    source = {"settings": asdict(settings), "data": digest(APIS, VALUES), "template": NANO_TEMPLATE.hash}
+    path = folder / "run.json"
+    if path.exists():
+        if different := [key for key, value in source.items() if read_json(path).get(key) != value]:
+            raise InputError(
+                f"{folder} holds a run with other {', '.join(different)}; choose another folder, or delete it"
+            )
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer = train_tokenizer(settings.vocabulary, settings.seed, settings.texts)
+    tokenizer.save_pretrained(folder)
+    write_json(path, source)
+    return tokenizer
+
+
+def _save(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], state: dict) -> None:
+    """Write a checkpoint beside the last one, then let the small file `state.json` point to it."""
+    name = f"checkpoint-{state['step']}"
+    model.save_pretrained(folder / name)
+    save_file(_tensors(optimizers), folder / name / "optimizers.safetensors")
+    write_json(folder / "state.json", state | {"checkpoint": name})
+    for old in folder.glob("checkpoint-*"):
+        if old.name != name:
+            shutil.rmtree(old)
+
+
+def _resume(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer]) -> dict:
+    """Load the last checkpoint, if there is one; return where it was."""
+    if not (folder / "state.json").exists():
+        return {"step": 0, "lesson": 0, "loss": math.nan, "seconds": 0.0}
+    state = read_json(folder / "state.json")
+    saved = LlamaForCausalLM.from_pretrained(folder / state["checkpoint"])
+    model.load_state_dict(saved.state_dict())
+    tensors = load_file(folder / state["checkpoint"] / "optimizers.safetensors")
+    for number, optimizer in enumerate(optimizers):
+        moments = {}
+        for key, tensor in tensors.items():
+            which, index, name = key.split(".")
+            if int(which) == number:
+                moments.setdefault(int(index), {})[name] = tensor
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    return state
+
+
+def _tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+    """The optimizers' moments under names such as 0.12.momentum_buffer."""
+    return {
+        f"{number}.{index}.{name}": tensor.contiguous()
+        for number, optimizer in enumerate(optimizers)
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, tensor in moments.items()
+    }
+
+
+def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """The model of a run at its last checkpoint, and its tokenizer.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    if not (folder / "state.json").exists():
+        raise InputError(f"{folder} holds no trained model; run tinyagent pretrain --output {folder} first")
+    checkpoint = folder / read_json(folder / "state.json")["checkpoint"]
+    return LlamaForCausalLM.from_pretrained(checkpoint), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+@torch.no_grad()
+def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
+    """Greedy plans for `count` lessons of held-out domains: the share right word for word, and the success rate."""
+    model, tokenizer = load_base(folder)
+    model.eval()
+    exact = right = 0
+    for lesson in islice(lessons(seed, held_out=True), count):
+        ids = tokenizer(lesson.prompt, return_tensors="pt").input_ids
+        made = model.generate(ids, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        text = tokenizer.decode(made[0, ids.shape[1] :])
+        exact += text == lesson.plan
+        right += _same_graph(text, lesson.plan)
+    return {"exact": exact / count, "success": right / count}
+
+
+def _same_graph(text: str, gold: str) -> bool:
+    try:
+        return success(parse_plan(text, tools=None), parse_plan(gold, tools=None))
+    except PlanError:
+        return False
