@@ -90,6 +90,7 @@ def fits(findings: list[Finding]) -> dict[str, str]:
 
 def _libraries() -> Finding:
     needed = (
+        "transformers",
         "torch",
         "networkx",
         "pydantic",
