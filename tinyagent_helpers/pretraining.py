@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
@@ -25,6 +26,7 @@ from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.scoring import success
 from tinyagent_helpers.teacher import VALUES
 
+disable_progress_bar()  # progress is one line of text, see `pretrain`
 PAD, UNSEEN = "<pad>", -100
 LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits one by one
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -240,11 +242,15 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 @torch.no_grad()
 def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
-    """Greedy plans for `count` lessons of held-out domains: the share right word for word, and the success rate."""
+    """Greedy plans for `count` lessons of held-out domains that fit the context: the share right word for word, and the
+    success rate."""
     model, tokenizer = load_base(folder)
     model.eval()
-    exact = right = 0
-    for lesson in islice(lessons(seed, held_out=True), count):
+    context, exact, right = model.config.max_position_embeddings, 0, 0
+    short_enough = (
+        le for le in lessons(seed, held_out=True) if len(tokenizer(le.prompt)["input_ids"]) + 200 <= context
+    )
+    for lesson in islice(short_enough, count):
         ids = tokenizer(lesson.prompt, return_tensors="pt").input_ids
         made = model.generate(ids, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         text = tokenizer.decode(made[0, ids.shape[1] :])
