@@ -147,7 +147,7 @@ def prices_are_not_references(example: Example) -> str | None:
 
 def values_make_sense(example: Example) -> str | None:
     for step, parameter, value in example.arguments():
-        if parameter.name in ("recipients",) and not value:
+        if parameter.name == "recipients" and not value:
             return f"{step.tool} has no recipients"
         if parameter.name == "duration" and (not isinstance(value, int) or value <= 0):
             return f"{step.tool}: duration is {value!r}, not a number of minutes"
