@@ -9,9 +9,20 @@ import torch
 
 from tinyagent_helpers.apis import load_domains, read_domain
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
-from tinyagent_helpers.curriculum import MIX, lessons
+from tinyagent_helpers.curriculum import MIX, NOTHING_FITS, sheets
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
-from tinyagent_helpers.pretraining import UNSEEN, Settings, evaluate, load_base, pretrain, rate, rows, train_tokenizer
+from tinyagent_helpers.pretraining import (
+    UNSEEN,
+    Settings,
+    evaluate,
+    load_base,
+    new_model,
+    pretrain,
+    rate,
+    rows,
+    tensors_of,
+    train_tokenizer,
+)
 from tinyagent_helpers.synthesis import content_words
 from tinyagent_helpers.teacher import ScenarioError, load_patterns, values_of
 from tinyagent_helpers.tools import MAC_TOOLS
@@ -21,7 +32,7 @@ TINY = Settings(layers=1, heads=2, width=32, vocabulary=700, texts=300, row=700,
 
 @pytest.fixture(scope="module")
 def sample():
-    return list(islice(lessons(0), 1_500))
+    return [lesson for sheet in islice(sheets(0), 400) for lesson in sheet]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +50,11 @@ def test_there_are_many_apis_and_none_is_the_macs():
 
 
 def test_lessons_come_in_the_stated_mix_and_show_the_tools_they_need(sample):
-    kinds = Counter(lesson.kind for lesson in sample)
-    assert all(abs(kinds[kind] / len(sample) - share) < 0.05 for kind, share in MIX.items())
+    kinds = Counter(sheet[-1].kind for sheet in islice(sheets(0), 1_500))
+    kinds["request"] += kinds.pop("nothing fits")
+    assert all(abs(kinds[kind] / 1_500 - share) < 0.05 for kind, share in MIX.items())
+    asked = [lesson for lesson in sample if lesson.kind in ("request", "renamed", "nothing fits")]
+    assert 0 < sum(lesson.kind == "nothing fits" for lesson in asked) / len(asked) < 2 * NOTHING_FITS
     for lesson in sample:
         plan = parse_plan(lesson.plan, tools=None)
         assert all(f"{s.tool}(" in lesson.prompt or f'"name": "{s.tool}"' in lesson.prompt for s in plan.steps)
@@ -59,14 +73,14 @@ def test_nothing_of_the_mac_and_no_held_out_value_is_read(sample):
     assert not [request for request in requests if request in text]
 
 
-def test_a_lesson_depends_on_seed_and_number_alone():
-    first = list(islice(lessons(3), 30))
-    assert first[20:] == list(islice(lessons(3, start=20), 10)) != list(islice(lessons(4, start=20), 10))
+def test_a_sheet_depends_on_seed_and_number_alone():
+    first = list(islice(sheets(3), 30))
+    assert first[20:] == list(islice(sheets(3, start=20), 10)) != list(islice(sheets(4, start=20), 10))
 
 
-def test_held_out_lessons_are_of_other_domains():
-    train = "\n".join(lesson.prompt for lesson in islice(lessons(0), 800))
-    held_out = [lesson for lesson in islice(lessons(0, held_out=True), 200) if lesson.kind == "request"]
+def test_held_out_sheets_are_of_other_domains():
+    train = "\n".join(lesson.prompt for sheet in islice(sheets(0), 400) for lesson in sheet)
+    held_out = [sheet[0] for sheet in islice(sheets(0, held_out=True), 200) if sheet[0].kind == "request"]
     tools = {step.tool for lesson in held_out for step in parse_plan(lesson.plan, tools=None).steps}
     assert len(tools) > 20
     assert not [tool for tool in tools if f". {tool}(" in train or f'"name": "{tool}"' in train]
@@ -107,12 +121,29 @@ def test_the_tokenizer_loses_nothing_and_keeps_digits_apart(tokenizer, sample):
 
 def test_only_plans_are_learned_and_every_row_is_full(tokenizer):
     settings = replace(TINY, vocabulary=2_000)
-    for ids, labels, _ in islice(rows(settings, tokenizer, 0), 20):
-        assert len(ids) == len(labels) == settings.row
-        learned = [label for label in labels if label != UNSEEN]
-        assert all(label in (UNSEEN, id) for id, label in zip(ids, labels, strict=True))
+    for row, _ in islice(rows(settings, tokenizer, 0), 20):
+        assert len(row.ids) == len(row.labels) == len(row.positions) == settings.row
+        learned = [label for label in row.labels if label != UNSEEN]
+        assert all(label in (UNSEEN, id) for id, label in zip(row.ids, row.labels, strict=True))
         text = tokenizer.decode(learned)
         assert text.count(END_OF_PLAN) == text.count("join()") >= 1 and "Question:" not in text
+
+
+def test_a_request_of_a_row_is_read_as_if_it_alone_followed_its_tools(tokenizer):
+    settings = replace(TINY, vocabulary=2_000, row=1_000)
+    model = new_model(settings, tokenizer).eval()
+    sheet = next(sheet for sheet in sheets(0) if len(tokenizer(sheet[0].prompt)["input_ids"]) < 300)
+    [(row, _)] = islice(rows(settings, tokenizer, list(islice(sheets(0), 50)).index(sheet)), 1)
+    ids, labels, positions, mask = tensors_of([row])
+    with torch.no_grad():
+        together = model(input_ids=ids, position_ids=positions, attention_mask=mask).logits[0]
+        alone = [tokenizer(lesson.prompt + lesson.plan, return_tensors="pt").input_ids for lesson in sheet[:2]]
+        logits = [model(input_ids=one).logits[0] for one in alone]
+    first = [i for i, (s, r) in enumerate(zip(row.sheet, row.request)) if s == row.sheet[0] and r in (0, 1)]
+    second = [i for i, (s, r) in enumerate(zip(row.sheet, row.request)) if s == row.sheet[0] and r in (0, 2)]
+    assert ids[0, second].tolist() == alone[1][0].tolist()
+    assert torch.allclose(together[first], logits[0], atol=1e-4)
+    assert torch.allclose(together[second], logits[1], atol=1e-4)
 
 
 def test_the_learning_rate_rises_stays_and_falls():
@@ -148,7 +179,7 @@ def test_a_run_that_was_interrupted_gives_the_same_model(tmp_path):
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
     assert sorted(p.name for p in (tmp_path / "parts").glob("checkpoint-*")) == ["checkpoint-6"]
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
-    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"exact", "success"}
+    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"loss", "exact", "success"}
 
 
 def test_the_loss_falls(tmp_path):

@@ -9,6 +9,7 @@ import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -32,9 +33,9 @@ class Domain:
     values: Mapping[str, Sequence[str]]
     patterns: Sequence[Pattern]
 
-    def draw(self, pattern: Pattern, rng: Random) -> Draw:
+    def draw(self, pattern: Pattern, rng: Random, now: datetime | None = None) -> Draw:
         """Fill a pattern's slots; names and texts come from the recorded teacher's training values only."""
-        return draw(pattern, rng, "train", self.values)
+        return draw(pattern, rng, "train", self.values, now)
 
 
 @cache

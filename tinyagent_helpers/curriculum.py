@@ -1,8 +1,9 @@
-"""What the nano base reads before it ever sees the Mac: an endless, numbered sequence of examples.
+"""What the nano base reads before it ever sees the Mac: an endless, numbered sequence of sheets.
 
-Example i is a function of the seed and i alone. Four kinds, mixed: requests for the made-up APIs of `apis` with the tools
-needed and others beside them; the same with opaque tool names, so that descriptions must be read; requests that no tool
-shown can answer, whose plan is empty; and pure copying, which a small model learns last and needs most.
+A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
+seed and i alone. Four kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others beside them;
+the same with opaque tool names, so that descriptions must be read; dates to work out; and pure copying, which a small model
+learns last and needs most. Some requests no tool shown can answer: their plan is empty.
 """
 
 import inspect
@@ -17,58 +18,94 @@ from tinyagent_helpers.apis import Domain, load_domains
 from tinyagent_helpers.plans import Plan
 from tinyagent_helpers.prompts import PromptTemplate
 from tinyagent_helpers.teacher import share, values_of
-from tinyagent_helpers.times import FORMAT, draw_now
+from tinyagent_helpers.times import FORMAT, draw_day, draw_now, draw_span, draw_when
 from tinyagent_helpers.tools import Tool
 
 NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False)
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
-MIX = {"request": 0.56, "renamed": 0.12, "nothing fits": 0.05, "copy": 0.27}
-MAX_DISTRACTORS = 8
+EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
+MIX = {"request": 0.54, "renamed": 0.12, "dates": 0.08, "copy": 0.26}
+NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
+REQUESTS = 6  # on a sheet
+MAX_DISTRACTORS = 14
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One example: what the model is shown, and the plan it should write. `kind` is a key of MIX."""
+    """One example: what the model is shown, and the plan it should write. `kind` is a key of MIX, or "nothing fits"."""
 
     prompt: str
     plan: str
     kind: str
 
 
-def lessons(seed: int, start: int = 0, held_out: bool = False) -> Iterator[Lesson]:
-    """Examples from number `start` on; `held_out` gives those of the domains that training never sees.
+@dataclass(frozen=True)
+class Asked:
+    """A request of a sheet, and its plan."""
 
-    One domain in ten is held out whole, by its name.
+    request: str
+    plan: Plan
+    kind: str
+
+
+def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[Lesson]]:
+    """The lessons of one sheet after another, from sheet number `start` on. The prompts of a sheet are the same up to the
+    first separator. `held_out` gives sheets of the domains that training never sees: one in ten, chosen by its name.
     """
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
     for number in count(start):
-        yield _lesson(Random(f"{seed}-{number}"), domains, everything)
+        yield _sheet(Random(f"{seed}-{number}"), domains, everything)
 
 
-def _lesson(rng: Random, domains: Sequence[Domain], everything: Sequence[Tool]) -> Lesson:
-    kind = rng.choices(list(MIX), list(MIX.values()))[0]
-    template = SCHEMA_TEMPLATE if rng.random() < 0.15 else NANO_TEMPLATE
+def _sheet(rng: Random, domains: Sequence[Domain], everything: Sequence[Tool]) -> list[Lesson]:
+    kind, now, schema = rng.choices(list(MIX), list(MIX.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
-        return _copying(rng, template)
-    domain = rng.choice(domains)
-    drawn = domain.draw(rng.choice(domain.patterns), rng)
-    needed = {step.tool: domain.tools[step.tool] for step in drawn.plan.steps}
-    shown, plan = _with_distractors(rng, needed, domain, everything), drawn.plan
-    if kind == "nothing fits":
-        others = [tool for tool in everything if tool.name not in domain.tools]
-        shown, plan = {tool.name: tool for tool in rng.sample(others, rng.randrange(1, 6))}, Plan()
+        tools, asked = _copying(rng)
+    elif kind == "dates":
+        tools, asked = _dates(rng, now)
+    else:
+        tools, asked = _requests(rng, now, domains, everything, 2 if schema else MAX_DISTRACTORS)
     if kind == "renamed":
-        shown, plan = _renamed(rng, shown, plan)
-    return Lesson(template.plan(drawn.request, drawn.now, shown), plan.to_text(), kind)
+        tools, asked = _renamed(rng, tools, asked)
+    return [_lesson(rng, one, [o for o in asked if o is not one], now, tools, schema) for one in asked]
+
+
+def _lesson(
+    rng: Random, one: Asked, others: Sequence[Asked], now: datetime, tools: Mapping[str, Tool], schema: bool
+) -> Lesson:
+    template = SCHEMA_TEMPLATE if schema else EXAMPLES_TEMPLATE if rng.random() < EXAMPLES else NANO_TEMPLATE
+    examples = [(o.request, o.plan.to_text()) for o in rng.sample(others, min(template.examples, len(others)))]
+    return Lesson(template.plan(one.request, now, tools, examples), one.plan.to_text(), one.kind)
+
+
+def _requests(
+    rng: Random, now: datetime, domains: Sequence[Domain], everything: Sequence[Tool], distractors: int
+) -> tuple[dict[str, Tool], list[Asked]]:
+    """Requests for one domain, the tools that they need, and up to `distractors` others."""
+    domain, needed, asked = rng.choice(domains), {}, []
+    for pattern in rng.choices(domain.patterns, k=3 if distractors < REQUESTS else REQUESTS):
+        drawn = domain.draw(pattern, rng, now)
+        needed |= {step.tool: domain.tools[step.tool] for step in drawn.plan.steps}
+        asked.append(Asked(drawn.request, drawn.plan, "request"))
+    tools = _with_distractors(rng, needed, domain, everything, rng.randrange(distractors + 1))
+    return tools, [_nothing_fits(rng, now, domains, tools) if rng.random() < NOTHING_FITS else one for one in asked]
+
+
+def _nothing_fits(rng: Random, now: datetime, domains: Sequence[Domain], tools: Mapping[str, Tool]) -> Asked:
+    """A request for which every tool needed is missing."""
+    while True:
+        domain = rng.choice(domains)
+        drawn = domain.draw(rng.choice(domain.patterns), rng, now)
+        if not {step.tool for step in drawn.plan.steps} & set(tools) and not set(domain.tools) & set(tools):
+            return Asked(drawn.request, Plan(), "nothing fits")
 
 
 def _with_distractors(
-    rng: Random, needed: Mapping[str, Tool], domain: Domain, everything: Sequence[Tool]
+    rng: Random, needed: Mapping[str, Tool], domain: Domain, everything: Sequence[Tool], number: int
 ) -> dict[str, Tool]:
-    """The tools needed and up to eight others, half of them of the same domain, in random order."""
-    number = rng.randrange(MAX_DISTRACTORS + 1)
+    """The tools needed and up to `number` others, half of them of the same domain, in random order."""
     near = rng.sample(list(domain.tools.values()), min(number // 2, len(domain.tools)))
     far = rng.sample(everything, min(number - number // 2, len(everything)))
     tools = list({tool.name: tool for tool in [*needed.values(), *near, *far]}.values())
@@ -76,26 +113,47 @@ def _with_distractors(
     return {tool.name: tool for tool in tools}
 
 
-def _renamed(rng: Random, tools: Mapping[str, Tool], plan: Plan) -> tuple[dict[str, Tool], Plan]:
-    """The same tools and plan under names that say nothing."""
+def _renamed(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
+    """The same tools and plans under names that say nothing."""
     names = {name: f"{_word(rng)}_{_word(rng)}" for name in tools}
     shown = {names[name]: replace(tool, name=names[name]) for name, tool in tools.items()}
-    return shown, Plan.of((names[step.tool], step.arguments) for step in plan.steps)
+    renamed = [Plan.of((names[step.tool], step.arguments) for step in one.plan.steps) for one in asked]
+    kinds = ["renamed" if one.kind == "request" else one.kind for one in asked]
+    return shown, [Asked(one.request, plan, kind) for one, plan, kind in zip(asked, renamed, kinds, strict=True)]
 
 
-def _copying(rng: Random, template: PromptTemplate) -> Lesson:
+def _copying(rng: Random) -> tuple[dict[str, Tool], list[Asked]]:
     """Call one function with given values, stated in another order than the call needs them."""
     fields = rng.sample(["alpha", "beta", "gamma", "delta", "kappa", "omega"], rng.randrange(1, 5))
-    steps, sentences = [], []
-    for _ in range(rng.randrange(1, 4)):
-        values = {field: _something(rng) for field in fields}
-        said = rng.sample(fields, len(fields))
-        sentences.append(", ".join(f"{field} {values[field]}" for field in said))
-        steps.append(("keep", [values[field] for field in fields]))
+    asked = []
+    for _ in range(REQUESTS):
+        steps, sentences = [], []
+        for _ in range(rng.randrange(1, 4)):
+            values = {field: _something(rng) for field in fields}
+            said = rng.sample(fields, len(fields))
+            sentences.append(", ".join(f"{field} {values[field]}" for field in said))
+            steps.append(("keep", [values[field] for field in fields]))
+        request = f"{rng.choice(('Keep', 'Please keep', 'I need you to keep', 'keep'))} {'; '.join(sentences)}"
+        asked.append(Asked(request, Plan.of(steps), "copy"))
+    return _one_tool("keep", "Keep these values.", fields), asked
+
+
+def _dates(rng: Random, now: datetime) -> tuple[dict[str, Tool], list[Asked]]:
+    """Call one function with the dates that were meant, in the order in which they were said."""
+    asked = []
+    for _ in range(REQUESTS):
+        moments = [
+            (draw_when, draw_when, draw_day, draw_span)[rng.randrange(4)](rng, now) for _ in range(rng.randrange(1, 4))
+        ]
+        steps = [("mark", [(m.start).strftime(FORMAT), m.end.strftime(FORMAT) if m.end else ""]) for m in moments]
+        request = f"{rng.choice(('Mark', 'Please mark', 'mark'))} {'; '.join(moment.say for moment in moments)}"
+        asked.append(Asked(request, Plan.of(steps), "dates"))
+    return _one_tool("mark", "Mark a time, or a stretch of time.", ["start", "end"]), asked
+
+
+def _one_tool(name: str, about: str, fields: Sequence[str]) -> dict[str, Tool]:
     parameters = [inspect.Parameter(f, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str) for f in fields]
-    tools = {"keep": Tool.from_signature("keep", "Keep these values.", parameters)}
-    request = f"{rng.choice(('Keep', 'Please keep', 'I need you to keep', 'keep'))} {'; '.join(sentences)}"
-    return Lesson(template.plan(request, draw_now(rng), tools), Plan.of(steps).to_text(), "copy")
+    return {name: Tool.from_signature(name, about, parameters)}
 
 
 def _something(rng: Random) -> str:

@@ -9,20 +9,22 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
-from tinyagent_helpers.curriculum import NANO_TEMPLATE, lessons
+from tinyagent_helpers.curriculum import NANO_TEMPLATE, Lesson, sheets
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
+from tinyagent_helpers.prompts import SEPARATOR
 from tinyagent_helpers.scoring import success
 from tinyagent_helpers.teacher import VALUES
 
@@ -41,11 +43,11 @@ class Settings:
     heads: int = 8
     width: int = 256
     vocabulary: int = 4096
-    texts: int = 20_000  # lessons the tokenizer is trained on
-    context: int = 1024
+    texts: int = 12_000  # prompts the tokenizer is trained on
+    context: int = 2048
     row: int = 768
     batch: int = 8
-    steps: int = 2_000
+    steps: int = 2_800
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     warmup: float = 0.02
@@ -67,7 +69,7 @@ def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokeniz
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    corpus = (lesson.prompt + lesson.plan for lesson in islice(lessons(seed), texts))
+    corpus = (lesson.prompt + lesson.plan for sheet in islice(sheets(seed), texts) for lesson in sheet[:1])
     tokenizer.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END_OF_PLAN)
 
@@ -91,23 +93,77 @@ def new_model(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
     )
 
 
-def rows(
-    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int
-) -> Iterator[tuple[list[int], list[int], int]]:
-    """Token ids and labels of `settings.row` positions, lessons one after another; and the number of the next lesson.
+@dataclass
+class Row:
+    """Up to `Settings.row` positions, filled with sheets.
 
-    Only plans are learned: the labels of prompts are UNSEEN. A lesson that does not fit begins the next row.
+    A sheet's tools are read once, and each of its requests as if it alone followed them: `positions` count on from the
+    tools, and `request` (0 for the tools) with `sheet` says what a position may look at. Only plans are learned: other
+    `labels` are UNSEEN.
     """
-    ids, labels = [], []
-    for number, lesson in enumerate(lessons(settings.seed, start), start):
-        prompt, plan = tokenizer(lesson.prompt)["input_ids"], tokenizer(lesson.plan)["input_ids"]
-        if len(prompt) + len(plan) > settings.row:
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    sheet: list[int] = field(default_factory=list)
+    request: list[int] = field(default_factory=list)
+
+    def add(self, ids: Sequence[int], labels: Sequence[int], first: int, sheet: int, request: int) -> None:
+        """Put a piece at the end, its positions counted from `first`."""
+        self.ids += ids
+        self.labels += labels
+        self.positions += range(first, first + len(ids))
+        self.sheet += [sheet] * len(ids)
+        self.request += [request] * len(ids)
+
+    def padded(self, length: int, pad: int) -> "Row":
+        """The row, filled up."""
+        missing = length - len(self.ids)
+        self.add([pad] * missing, [UNSEEN] * missing, 0, -1, 0)
+        return self
+
+
+def rows(
+    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int, held_out: bool = False
+) -> Iterator[tuple[Row, int]]:
+    """Full rows, and the number of the sheet that the next one begins with.
+
+    A sheet goes where its tools and two of its requests still fit; requests that do not fit are left out.
+    """
+    row = Row()
+    for number, sheet in enumerate(sheets(settings.seed, start, held_out), start):
+        tools, pieces = _pieces(sheet, tokenizer)
+        needed = len(tools) + sum(len(prompt) + len(plan) for prompt, plan in pieces[:2])
+        if needed > settings.row:
             continue
-        if len(ids) + len(prompt) + len(plan) > settings.row:
-            missing = settings.row - len(ids)
-            yield ids + [tokenizer.pad_token_id] * missing, labels + [UNSEEN] * missing, number
-            ids, labels = [], []
-        ids, labels = ids + prompt + plan, labels + [UNSEEN] * len(prompt) + plan
+        if len(row.ids) + needed > settings.row:
+            yield row.padded(settings.row, tokenizer.pad_token_id), number
+            row = Row()
+        row.add(tools, [UNSEEN] * len(tools), 0, number, 0)
+        for request, (prompt, plan) in enumerate(pieces, 1):
+            if len(row.ids) + len(prompt) + len(plan) <= settings.row:
+                row.add(prompt + plan, [UNSEEN] * len(prompt) + plan, len(tools), number, request)
+
+
+def _pieces(
+    sheet: Sequence[Lesson], tokenizer: PreTrainedTokenizerFast
+) -> tuple[list[int], list[tuple[list[int], list[int]]]]:
+    """The token ids of what a sheet's prompts have in common, and of the rest of each prompt and its plan."""
+    tools = sheet[0].prompt.partition(SEPARATOR)[0]
+    texts = [text for lesson in sheet for text in (lesson.prompt.removeprefix(tools), lesson.plan)]
+    first, *others = tokenizer([tools, *texts])["input_ids"]
+    return first, list(zip(others[::2], others[1::2], strict=True))
+
+
+def tensors_of(batch: Sequence[Row]) -> tuple[torch.Tensor, ...]:
+    """Ids, labels and positions of shape (rows, length), and what may look at what: (rows, 1, length, length), bool."""
+    ids, labels, positions, sheet, request = (
+        torch.tensor([getattr(row, name) for row in batch])
+        for name in ("ids", "labels", "positions", "sheet", "request")
+    )
+    same_sheet = sheet[:, :, None] == sheet[:, None, :]
+    visible = (request[:, None, :] == 0) | (request[:, :, None] == request[:, None, :])
+    return ids, labels, positions, (same_sheet & visible).tril()[:, None]
 
 
 def pretrain(
@@ -122,17 +178,17 @@ def pretrain(
     model = new_model(settings, tokenizer)
     optimizers = new_optimizers(model, settings)
     state = _resume(folder, model, optimizers)
-    data, started, first = rows(settings, tokenizer, state["lesson"]), time.monotonic(), state["step"]
+    data, started, first = rows(settings, tokenizer, state["sheet"]), time.monotonic(), state["step"]
     model.train()
     for step in range(first, settings.steps):
         batch = list(islice(data, settings.batch))
-        loss = _step(model, optimizers, batch, rate(step, settings))
+        loss = _step(model, optimizers, [row for row, _ in batch], rate(step, settings))
         elapsed = time.monotonic() - started
         if (step + 1) % 20 == 0:
             left = elapsed / (step + 1 - first) * (settings.steps - step - 1)
             report(f"step {step + 1:,} of {settings.steps:,}, loss {loss:.3f}, {left / 60:.0f} min left")
         if (step + 1) % save_every == 0 or step + 1 == settings.steps:
-            state = {"step": step + 1, "lesson": batch[-1][2], "loss": loss, "seconds": state["seconds"] + elapsed}
+            state = {"step": step + 1, "sheet": batch[-1][1], "loss": loss, "seconds": state["seconds"] + elapsed}
             started, first = time.monotonic(), step + 1
             _save(folder, model, optimizers, state)
     return {"loss": state["loss"], "seconds": state["seconds"]}
@@ -153,16 +209,21 @@ def new_optimizers(model: LlamaForCausalLM, settings: Settings) -> list[torch.op
     return [muon, torch.optim.AdamW(others, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
+def _loss(model: LlamaForCausalLM, batch: Sequence[Row]) -> torch.Tensor:
+    """Cross entropy over the tokens of plans; logits are computed for these alone."""
+    ids, labels, positions, mask = (tensor.to(model.device) for tensor in tensors_of(batch))
+    learned = labels[:, 1:] != UNSEEN
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
+        logits = model.lm_head(hidden[:, :-1][learned])
+    return cross_entropy(logits.float(), labels[:, 1:][learned])
+
+
 def _step(
-    model: LlamaForCausalLM,
-    optimizers: Sequence[torch.optim.Optimizer],
-    batch: Sequence[tuple[list[int], list[int], int]],
-    share: float,
+    model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[Row], share: float
 ) -> float:
     """One step on a batch of rows with this share of the learning rates; return the loss."""
-    ids, labels = (torch.tensor([row[i] for row in batch], device=model.device) for i in (0, 1))
-    with torch.autocast(model.device.type, dtype=torch.bfloat16):
-        loss = model(input_ids=ids, labels=labels).loss
+    loss = _loss(model, batch)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
@@ -203,7 +264,7 @@ def _save(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.opti
 def _resume(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer]) -> dict:
     """Load the last checkpoint, if there is one; return where it was."""
     if not (folder / "state.json").exists():
-        return {"step": 0, "lesson": 0, "loss": math.nan, "seconds": 0.0}
+        return {"step": 0, "sheet": 0, "loss": math.nan, "seconds": 0.0}
     state = read_json(folder / "state.json")
     saved = LlamaForCausalLM.from_pretrained(folder / state["checkpoint"])
     model.load_state_dict(saved.state_dict())
@@ -242,21 +303,26 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 @torch.no_grad()
 def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
-    """Greedy plans for `count` lessons of held-out domains that fit the context: the share right word for word, and the
-    success rate."""
+    """On `count` sheets of held-out domains: the loss, and of greedy plans for one request each (where it fits the
+    context) the share right word for word and the success rate."""
     model, tokenizer = load_base(folder)
     model.eval()
-    context, exact, right = model.config.max_position_embeddings, 0, 0
-    short_enough = (
-        le for le in lessons(seed, held_out=True) if len(tokenizer(le.prompt)["input_ids"]) + 200 <= context
-    )
-    for lesson in islice(short_enough, count):
-        ids = tokenizer(lesson.prompt, return_tensors="pt").input_ids
-        made = model.generate(ids, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        text = tokenizer.decode(made[0, ids.shape[1] :])
-        exact += text == lesson.plan
-        right += _same_graph(text, lesson.plan)
-    return {"exact": exact / count, "success": right / count}
+    tokenizer.padding_side = "left"
+    settings = Settings(**read_json(folder / "run.json")["settings"] | {"seed": seed})
+    losses = [_loss(model, [row]).item() for row, _ in islice(rows(settings, tokenizer, 0, held_out=True), count)]
+    lessons = [sheet[0] for sheet in islice(sheets(seed, held_out=True), count)]
+    exact, right = 0, 0
+    for start in range(0, count, 20):
+        batch = lessons[start : start + 20]
+        inputs = tokenizer(
+            [lesson.prompt for lesson in batch], return_tensors="pt", padding=True, return_token_type_ids=False
+        )
+        made = model.generate(**inputs, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        for lesson, ids in zip(batch, made[:, inputs.input_ids.shape[1] :], strict=True):
+            text = tokenizer.decode(ids).replace(PAD, "")
+            exact += text == lesson.plan
+            right += _same_graph(text, lesson.plan)
+    return {"loss": sum(losses) / len(losses), "exact": exact / count, "success": right / count}
 
 
 def _same_graph(text: str, gold: str) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -81,7 +81,7 @@ class PromptTemplate:
         parts = ["\n".join(WHAT_A_PLAN_IS).format(count=len(described)), _numbered(described)]
         if self.guidelines:
             parts.append(bullets(rules(tools)))
-        parts.append(f"Now it is {now:%A %Y-%m-%d %H:%M}.")
+        parts.append(f"Now it is {now:%A %Y-%m-%d %H:%M}. Next: {coming_days(now)}.")
         for asked, plan in examples[: self.examples]:
             parts.append(f"{SEPARATOR}\nQuestion: {asked}\nPlan:\n{plan}")
         parts.append(f"{SEPARATOR}\nQuestion: {request}")
@@ -111,6 +111,11 @@ def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, an
             f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request"
         )
     return prompt
+
+
+def coming_days(now: datetime) -> str:
+    """The seven days after today, so that "on Tuesday" can be looked up: Sun 11-22, Mon 11-23, ..."""
+    return ", ".join(f"{now + timedelta(days=days):%a %m-%d}" for days in range(1, 8))
 
 
 def rules(tools: Iterable[str]) -> list[str]:

@@ -206,9 +206,16 @@ def values_of(kind: str, split: str) -> tuple[Any, ...]:
     return tuple(v for v in values if low <= share(v.casefold()) < high)
 
 
-def draw(pattern: Pattern, rng: Random, split: str, own: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Draw:
-    """Fill a pattern's slots with values of a split; `own` holds the values of kinds that only its file has."""
-    now = times.draw_now(rng)
+def draw(
+    pattern: Pattern,
+    rng: Random,
+    split: str,
+    own: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    now: datetime | None = None,
+) -> Draw:
+    """Fill a pattern's slots with values of a split; `own` holds the values of kinds that only its file has. Without a time
+    of the request, one is drawn."""
+    now = now or times.draw_now(rng)
     slots: dict[str, tuple[str, Any]] = {}
     for match in SLOT.finditer(pattern.request):
         key = match.group(1) + match.group(2)

@@ -1,4 +1,4 @@
-"""What a tool says when it has done its work: one wording for the simulated Mac, the real one and the training data."""
+"""What a tool says when it has done its work, or found nothing: one wording for both Macs and the training data."""
 
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
@@ -48,6 +48,26 @@ def place_url(location: str) -> str:
 def directions_url(start: str, end: str, transport: str) -> str:
     places = {"saddr": start, "daddr": end} if start else {"daddr": end}
     return f"https://maps.apple.com/?{urlencode(places | {'dirflg': transport}, quote_via=quote)}"
+
+
+def no_contact(name: str, near: Sequence[str] = ()) -> str:
+    return f"There is no contact {name!r}.{_similar_names(near)}"
+
+
+def several_contacts(name: str, found: Sequence[str]) -> str:
+    return f"{len(found)} contacts are called {name!r}: {', '.join(found)}. Say which one."
+
+
+def no_file(name: str, near: Sequence[str] = ()) -> str:
+    return f"There is no file {name!r}.{_similar_names(near)}"
+
+
+def several_files(name: str, found: Sequence[str]) -> str:
+    return f"{len(found)} files match {name!r}: {', '.join(found)}. Say which one."
+
+
+def _similar_names(near: Sequence[str]) -> str:
+    return f" Similar names: {', '.join(near)}." if near else ""
 
 
 def _list(names: Sequence[str]) -> str:

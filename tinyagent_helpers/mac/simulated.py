@@ -92,11 +92,9 @@ class SimulatedMac:
         found = exact or [c for c in contacts if wanted in c["name"].casefold().split()]
         if not found:
             near = _similar(wanted, [c["name"] for c in contacts])
-            raise ToolError(f"There is no contact {name!r}.{f' Similar names: {_names(near)}.' if near else ''}")
+            raise ToolError(said.no_contact(name, near))
         if len(found) > 1:
-            raise ToolError(
-                f"{len(found)} contacts are called {name!r}: {_names([c['name'] for c in found])}. Say which one."
-            )
+            raise ToolError(said.several_contacts(name, [c["name"] for c in found]))
         if not found[0][column]:
             raise ToolError(f"{found[0]['name']} has no {called} in Contacts.")
         return found[0][column]
@@ -136,11 +134,9 @@ class SimulatedMac:
         found = exact or [p for p in files if words and all(word in p.name.casefold() for word in words)]
         if not found:
             near = _similar(wanted, [p.name for p in files])
-            raise ToolError(f"There is no file {file_name!r}.{f' Similar names: {_names(near)}.' if near else ''}")
+            raise ToolError(said.no_file(file_name, near))
         if len(found) > 1:
-            raise ToolError(
-                f"{len(found)} files match {file_name!r}: {_names([p.name for p in found])}. Say which one."
-            )
+            raise ToolError(said.several_files(file_name, [p.name for p in found]))
         self.store.add("opened", {"app": "Files", "item": found[0].name})
         return str(found[0])
 

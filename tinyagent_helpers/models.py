@@ -1,0 +1,207 @@
+"""One interface to language models: transformers in this process, or any OpenAI-compatible server.
+
+A prompt goes in as one text. A model with a chat template gets it as the user's message, any other as it is. Text comes out
+up to and with `END_OF_PLAN`, or until the model stops by itself. Decoding is greedy. Weights are read from safetensors only.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from openai import APIError, OpenAI
+from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+from transformers.utils.logging import disable_progress_bar
+
+from tinyagent_helpers.artifacts import DATA, InputError, read_json
+from tinyagent_helpers.plans import END_OF_PLAN
+from tinyagent_helpers.profiles import Profile
+
+disable_progress_bar()
+NANO_BASE = DATA / "models" / "nano-base"
+NANO_ADAPTER = DATA / "models" / "nano-adapter"
+MAX_NEW_TOKENS = 300
+
+
+class LanguageModel(Protocol):
+    """Continues prompts. `template` is the hash of the prompt template it was trained on, "" for a general model;
+    `context` is how many tokens it reads and writes, together."""
+
+    name: str
+    template: str
+    context: int
+
+    def count_tokens(self, prompt: str) -> int:
+        """How many tokens the model reads for this prompt."""
+
+    def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
+        """The continuation, piece by piece, at most `limit` tokens."""
+
+    def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
+        """The continuations of many prompts."""
+
+
+class TransformersModel:
+    """A model in this process. `batch` is how many prompts are continued at once."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, name: str, template: str = "", batch: int = 16):
+        self.model, self.tokenizer, self.name, self.template, self.batch = (
+            model.eval(),
+            tokenizer,
+            name,
+            template,
+            batch,
+        )
+        self.context = model.config.max_position_embeddings
+
+    def count_tokens(self, prompt: str) -> int:
+        """How many tokens the model reads for this prompt."""
+        return len(self.tokenizer(self._as_read(prompt))["input_ids"])
+
+    def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
+        """The continuation, piece by piece; generation runs in a thread and stops when nobody listens any more."""
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=False)
+        abandoned = threading.Event()
+        arguments = self._inputs([prompt]) | {
+            "streamer": streamer,
+            "stopping_criteria": [lambda *_: abandoned.is_set()],
+        }
+        worker = threading.Thread(target=self._generate, args=(arguments, limit), daemon=True)
+        worker.start()
+        try:
+            yield from _until_end(streamer)
+        finally:
+            abandoned.set()
+            worker.join()
+
+    def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
+        """The continuations of many prompts, those of like length together; in the order of the prompts."""
+        texts, order = {}, sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for start in range(0, len(order), self.batch):
+            numbers = order[start : start + self.batch]
+            inputs = self._inputs([prompts[i] for i in numbers])
+            made = self._generate(inputs, limit)[:, inputs["input_ids"].shape[1] :]
+            decoded = self.tokenizer.batch_decode(made)
+            texts |= {i: "".join(_until_end([text])) for i, text in zip(numbers, decoded, strict=True)}
+        return [texts[i] for i in range(len(prompts))]
+
+    def _as_read(self, prompt: str) -> str:
+        if not self.tokenizer.chat_template:
+            return prompt
+        message = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+
+    def _inputs(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        texts = [self._as_read(prompt) for prompt in prompts]
+        special = not self.tokenizer.chat_template
+        encoded = self.tokenizer(
+            texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=special
+        ).to(self.model.device)
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+    @torch.inference_mode()
+    def _generate(self, arguments: dict[str, Any], limit: int) -> torch.Tensor:
+        stop = {} if self.tokenizer.eos_token == END_OF_PLAN else {"stop_strings": [END_OF_PLAN]}
+        return self.model.generate(
+            **arguments,
+            **stop,
+            tokenizer=self.tokenizer,
+            max_new_tokens=limit,
+            do_sample=False,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+
+
+class ServerModel:
+    """A model behind an OpenAI-compatible server: llama.cpp, vLLM, Ollama, LM Studio or a hosted one."""
+
+    def __init__(self, url: str, name: str, *, template: str = "", context: int = 4096, timeout: float = 60.0):
+        self.name, self.template, self.context = name, template, context
+        self._client = OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=timeout)
+
+    def count_tokens(self, prompt: str) -> int:
+        """An upper estimate (a token has three characters or more), as servers have no common way to count."""
+        return len(prompt) // 3 + 1
+
+    def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
+        """The continuation, piece by piece.
+
+        Raises:
+            InputError: the server cannot be used.
+        """
+        try:
+            with self._client.chat.completions.create(
+                model=self.name,
+                messages=[{"role": "user", "content": prompt}],
+                max_tokens=limit,
+                temperature=0,
+                stream=True,
+            ) as chunks:
+                yield from _until_end(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        except APIError as error:
+            raise InputError(
+                f"{self.name} does not answer ({error}); check the URL, the model's name and the key"
+            ) from None
+
+    def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
+        """The continuations, one after another."""
+        return ["".join(self.stream(prompt, limit)) for prompt in prompts]
+
+
+def _until_end(pieces: Any) -> Iterator[str]:
+    """Pieces of text up to and with the end of the plan, wherever it is cut."""
+    seen = given = ""
+    for piece in pieces:
+        seen += piece
+        end = seen.find(END_OF_PLAN)
+        whole = seen[: end + len(END_OF_PLAN)] if end >= 0 else seen
+        yield whole[len(given) :]
+        given = whole
+        if end >= 0:
+            return
+
+
+def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) -> tuple[Any, Any]:
+    """The model and tokenizer that a profile's planner starts from, or those at `path` (a folder or the hub's name).
+
+    Raises:
+        InputError: they are not there, or the profile may not fetch them.
+    """
+    source = str(path) or (str(NANO_BASE) if profile.name == "nano" else profile.planner)
+    arguments: dict[str, Any] = {"local_files_only": not profile.network}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
+        if four_bits:
+            from transformers import BitsAndBytesConfig
+
+            arguments["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+            )
+        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=dtype, **arguments)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the model {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
+    """A tuned planner: the folder that fine-tuning left (an adapter or a whole model, with its manifest), or, on nano and
+    without a path, the one that ships.
+
+    Raises:
+        InputError: it is not there, or was trained on another base.
+    """
+    folder = Path(path or NANO_ADAPTER)
+    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    if not (folder / "adapter_config.json").exists():
+        model, tokenizer = load_base(profile, folder)
+    else:
+        from peft import PeftModel
+
+        model, tokenizer = load_base(profile, manifest.get("base", ""))
+        model = PeftModel.from_pretrained(model, folder, use_safetensors=True).merge_and_unload()
+    return TransformersModel(model, tokenizer, name=folder.name, template=manifest.get("template", ""))

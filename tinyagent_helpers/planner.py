@@ -1,0 +1,147 @@
+"""A language model as the agent's planner and joiner, and plans for many requests at once. Explained in notebook 03."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tinyagent_helpers.agent import Round
+from tinyagent_helpers.artifacts import InputError, Log, read_jsonl
+from tinyagent_helpers.examples import moment
+from tinyagent_helpers.joins import Join, JoinError, parse_join
+from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
+from tinyagent_helpers.plans import END_OF_PLAN
+from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, check_fits
+from tinyagent_helpers.sanity import check_request
+from tinyagent_helpers.tools import MAC_TOOLS, Tool
+
+MAX_OBSERVATION = 300  # characters of a result that the model is shown
+
+
+class ModelPlanner:
+    """Lets a language model write plans.
+
+    Raises:
+        InputError: the model was trained on another prompt template.
+    """
+
+    def __init__(self, model: LanguageModel, template: PromptTemplate, tools: Mapping[str, Tool] = MAC_TOOLS):
+        if model.template and model.template != template.hash:
+            raise InputError(
+                f"{model.name} was trained on another prompt template ({model.template}, not {template.hash}); train it again"
+            )
+        self.model, self.template, self.tools = model, template, tools
+
+    def prompt(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> str:
+        """What the model is shown.
+
+        Raises:
+            InputError: the request is empty or too long for the model.
+        """
+        check_request(request)
+        failed = [(round.plan, observations(round)) for round in earlier]
+        prompt = self.template.plan(request, now, self.tools, earlier=failed)
+        return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
+
+    async def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
+        """The plan's text as the model writes it; the model works in a thread."""
+        pieces = self.model.stream(self.prompt(request, now, earlier))
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            pieces.close()
+
+
+class ModelJoiner:
+    """Lets the same model read the results."""
+
+    def __init__(self, model: LanguageModel, template: PromptTemplate):
+        self.model, self.template = model, template
+
+    async def join(self, request: str, rounds: Sequence[Round], may_replan: bool) -> Join:
+        """The model's verdict on the last round; if it cannot be read, one that only lists the results.
+
+        A wish to plan again when that is not allowed becomes an admission.
+        """
+        last = rounds[-1]
+        if not last.steps:
+            problem = f" ({last.error})" if last.error else ""
+            return Join(f"I found no way to do that with my tools{problem}.", "The plan is empty.")
+        prompt = self.template.join(request, last.plan, observations(last))
+        [text] = await asyncio.to_thread(self.model.complete, [prompt])
+        try:
+            join = parse_join(text.removesuffix(END_OF_PLAN))
+        except JoinError:
+            join = Join(" ".join(observations(last)), "The joiner wrote nothing that can be read.")
+        if join.replan and not may_replan:
+            return Join(f"I could not do all of it: {'; '.join(last.problems)}.", join.thought)
+        return join
+
+
+def observations(round: Round) -> list[str]:
+    """What each step of a round returned, as the model reads it: one line, shortened; errors begin with "Error:"."""
+    texts = [f"Error: {step.error}" if step.error else step.observation for step in round.steps]
+    return [" ".join(text.split())[:MAX_OBSERVATION] for text in texts]
+
+
+def write_plans(
+    model: LanguageModel,
+    template: PromptTemplate,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    tools: Callable[[Mapping[str, Any]], Mapping[str, Tool]] = lambda row: MAC_TOOLS,
+    index: ExampleIndex | None = None,
+) -> dict[str, str]:
+    """A plan for every row {"id", "request", "now"}, by id; `tools` says which are shown for a row."""
+    prompts = []
+    for row in rows:
+        examples = index.nearest(row["request"], template.examples) if index else ()
+        prompt = template.plan(row["request"], moment(row["now"]), tools(row), examples)
+        prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
+    return dict(zip((row["id"] for row in rows), model.complete(prompts), strict=True))
+
+
+def plan_file(
+    model: LanguageModel,
+    template: PromptTemplate,
+    source: Path,
+    target: Path,
+    report: Callable[[str], None] = lambda line: None,
+    chunk: int = 64,
+) -> int:
+    """Write {"id", "plan", "tools"} to `target` for every line {"id", "request", "now"} of `source`; return how many.
+
+    A target that is there already is added to: ids that it holds are skipped.
+
+    Raises:
+        InputError: a line is malformed, an id stands in it twice, or a request does not fit the model.
+    """
+    rows = list(read_jsonl(source, ("id", "request", "now")))
+    _check(rows, source)
+    log = Log(target)
+    try:
+        done = {row["id"] for row in read_jsonl(target, ("id", "plan"))}
+        left = [row for row in rows if row["id"] not in done]
+        for start in range(0, len(left), chunk):
+            plans = write_plans(model, template, left[start : start + chunk])
+            for id, plan in plans.items():
+                log.append({"id": id, "plan": plan, "tools": list(MAC_TOOLS)})
+            report(f"{len(done) + start + len(plans):,} of {len(rows):,} plans")
+    finally:
+        log.close()
+    return len(left)
+
+
+def _check(rows: Iterable[Mapping[str, Any]], source: Path) -> None:
+    seen = set()
+    for number, row in enumerate(rows, 1):
+        try:
+            moment(row["now"])
+            check_request(row["request"])
+        except ValueError as error:
+            raise InputError(f"{source}, example {number} ({row['id']!r}): {error}") from None
+        if row["id"] in seen:
+            raise InputError(f"{source}: id {row['id']!r} stands in it twice; every id may occur once")
+        seen.add(row["id"])

@@ -1,0 +1,258 @@
+"""Fine-tuning a planner: LoRA, or all weights, through trl and peft. Explained in notebook 03.
+
+The same code runs in one process or, under `accelerate launch`, in several. A run that was interrupted goes on from its
+last checkpoint; the best checkpoint, by success of generated plans on validation requests, is what is kept.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from peft import LoraConfig, prepare_model_for_kbit_training
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from tinyagent_helpers.artifacts import InputError, make_folder, read_json, write_json
+from tinyagent_helpers.examples import Pair
+from tinyagent_helpers.models import TransformersModel
+from tinyagent_helpers.planner import write_plans
+from tinyagent_helpers.prompts import PromptTemplate
+from tinyagent_helpers.scoring import score
+
+disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How to fine-tune. `rate` is the highest learning rate; `batch` the examples a step, over all processes.
+
+    `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
+    many tools that are not needed a prompt may show; `in_context` how many solved examples. `four_bits` loads the base in
+    NF4, `checkpointing` trades time for memory, `bf16` computes in 16 bits.
+    """
+
+    rows: int
+    epochs: float
+    rate: float
+    batch: int
+    rank: int
+    alpha: int
+    negatives: int
+    in_context: int
+    micro_batch: int = 16
+    four_bits: bool = False
+    checkpointing: bool = False
+    bf16: bool = True
+    validation: int = 100
+    seed: int = 0
+
+
+class PlannerTrainer(SFTTrainer):
+    """trl's trainer, which instead of a validation loss measures how many generated plans are right."""
+
+    def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._measure = measure
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The success rate as `eval_success`."""
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        metrics = {"eval_success": self._measure(model)}
+        model.train(training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class Progress(TrainerCallback):
+    """One line of text now and then, with an estimate."""
+
+    def __init__(self, report: Callable[[str], None]):
+        self.report, self.started, self.first = report, time.monotonic(), None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        """Note where this run of the process began."""
+        if self.first is None:
+            self.first, self.started = state.global_step, time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Tell loss, success and time left."""
+        if not state.is_world_process_zero or not logs:
+            return
+        done = state.global_step - (self.first or 0)
+        left = (time.monotonic() - self.started) / max(1, done) * (state.max_steps - state.global_step)
+        what = (
+            f"loss {logs['loss']:.3f}"
+            if "loss" in logs
+            else f"success {logs['eval_success']:.0%}"
+            if "eval_success" in logs
+            else ""
+        )
+        if what:
+            self.report(f"step {state.global_step:,} of {state.max_steps:,}, {what}, {left / 60:.1f} min left")
+
+
+def fine_tune(
+    base: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    pairs: Sequence[Pair],
+    validation: Sequence[Mapping[str, Any]],
+    template: PromptTemplate,
+    settings: FineTuning,
+    folder: Path,
+    source: Mapping[str, Any],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
+    returned. `source` says what the run is made of: base, data, seed.
+
+    Raises:
+        InputError: the folder holds another run, or a pair is longer than the model reads.
+    """
+    model, tokenizer = base
+    made_of = dict(source) | {"template": template.hash, "settings": asdict(settings)}
+    if finished := _claim(make_folder(folder), made_of):
+        return finished
+    check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
+    trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report)
+    started = time.monotonic()
+    has_checkpoint = any((folder / "checkpoints").glob("checkpoint-*"))
+    outcome = trainer.train(resume_from_checkpoint=has_checkpoint or None)
+    trainer.save_model(str(folder))
+    manifest = made_of | {
+        "loss": outcome.training_loss,
+        "validation_success": trainer.state.best_metric,
+        "seconds": round(time.monotonic() - started, 1),
+        "finished": True,
+    }
+    if PartialState().is_main_process:
+        for extra in ("README.md", "training_args.bin"):
+            (folder / extra).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def make_trainer(
+    base: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    pairs: Sequence[Pair],
+    validation: Sequence[Mapping[str, Any]],
+    template: PromptTemplate,
+    settings: FineTuning,
+    folder: Path,
+    report: Callable[[str], None],
+) -> PlannerTrainer:
+    """trl's trainer for these settings; the loss covers completions only."""
+    model, tokenizer = base
+    if settings.four_bits:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.checkpointing)
+
+    def measure(trained: Any) -> float:
+        planner = TransformersModel(trained, tokenizer, name="training", template=template.hash)
+        gold = {row["id"]: row["plan"] for row in validation}
+        result = score(write_plans(planner, template, validation), gold)
+        return result.successes / result.n
+
+    trainer = PlannerTrainer(
+        model=model,
+        args=_arguments(settings, folder, on_cpu=model.device.type == "cpu", validate=bool(validation)),
+        train_dataset=Dataset.from_list([_columns(pair, tokenizer) for pair in pairs]),
+        eval_dataset=Dataset.from_list([_columns(pairs[0], tokenizer)]) if validation else None,
+        processing_class=tokenizer,
+        peft_config=adapter(settings) if settings.rank else None,
+        callbacks=[Progress(report)],
+        measure=measure,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
+
+
+def adapter(settings: FineTuning) -> LoraConfig:
+    """LoRA on every linear layer of the blocks: the published adapters name neither rank nor targets, and Dettmers et al.
+    (QLoRA, 2023, section 4) find that all layers matter more than the rank."""
+    return LoraConfig(
+        r=settings.rank, lora_alpha=settings.alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+
+
+def check_lengths(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, context: int) -> None:
+    """See that nothing would be cut off.
+
+    Raises:
+        InputError: a pair is longer than the model reads.
+    """
+    lengths = [len(ids) for ids in tokenizer([pair.prompt + pair.completion for pair in pairs])["input_ids"]]
+    if max(lengths) + 1 > context:
+        number = lengths.index(max(lengths))
+        raise InputError(
+            f"example {number} has {max(lengths):,} tokens, but the model reads {context:,}; show fewer negatives or examples"
+        )
+
+
+def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """A pair as trl wants it: two texts, or two messages for a model that has a chat template."""
+    if not tokenizer.chat_template:
+        return {"prompt": pair.prompt, "completion": pair.completion}
+    return {
+        "prompt": [{"role": "user", "content": pair.prompt}],
+        "completion": [{"role": "assistant", "content": pair.completion}],
+    }
+
+
+def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
+    micro_batch = min(settings.micro_batch, settings.batch // PartialState().num_processes)
+    steps_together = settings.batch // (micro_batch * PartialState().num_processes)
+    return SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=steps_together,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        weight_decay=0.0,
+        completion_only_loss=True,
+        max_length=None,
+        train_sampling_strategy="group_by_length",
+        eval_strategy="epoch" if validate else "no",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=validate,
+        metric_for_best_model="success" if validate else None,
+        greater_is_better=True if validate else None,
+        logging_steps=20,
+        bf16=settings.bf16,
+        use_cpu=on_cpu,
+        gradient_checkpointing=settings.checkpointing,
+        ddp_backend="gloo" if on_cpu else None,
+        dataloader_pin_memory=not on_cpu,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+        data_seed=settings.seed,
+    )
+
+
+def _claim(folder: Path, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a finished run of the same things; None if it is still to be done.
+
+    Raises:
+        InputError: the folder holds a run of other things.
+    """
+    path = folder / "manifest.json"
+    if path.exists():
+        found = read_json(path)
+        if different := [key for key, value in made_of.items() if found.get(key) != value]:
+            raise InputError(f"{folder} holds a run with other {', '.join(different)}; choose another, or delete it")
+        return found if found.get("finished") else None
+    if PartialState().is_main_process:
+        write_json(path, dict(made_of) | {"finished": False})
+    return None
