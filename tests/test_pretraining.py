@@ -179,7 +179,7 @@ def test_a_run_that_was_interrupted_gives_the_same_model(tmp_path):
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
     assert sorted(p.name for p in (tmp_path / "parts").glob("checkpoint-*")) == ["checkpoint-6"]
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
-    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"loss", "exact", "success"}
+    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"held_out_loss", "exact", "success"}
 
 
 def test_the_loss_falls(tmp_path):

@@ -52,11 +52,19 @@ def _parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", help="carry out one request")
     ask.add_argument("request")
     ask.add_argument("--now", type=_moment, help="when the request is made, such as 2024-05-24T09:00:00")
+    _add_model(ask)
     ask.add_argument("--mac", choices=["simulated"], default="simulated", help="the real Mac comes with chapter 7")
     ask.add_argument("--plan-only", action="store_true", help="show the plan, run nothing")
     ask.add_argument("--reset", action="store_true", help="start from the Mac as it ships")
     ask.add_argument("--json", action="store_true", help="print one JSON object")
     ask.set_defaults(run=_ask)
+
+    plan = commands.add_parser("plan", help="write plans for many requests; resumes")
+    plan.add_argument("--input", type=Path, required=True, metavar="F.jsonl", help="lines with id, request and now")
+    plan.add_argument("--output", type=Path, required=True, metavar="F.jsonl")
+    _add_model(plan)
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(run=_plan)
 
     score = commands.add_parser("score", help="compare plans with the right ones")
     score.add_argument("--gold", type=Path, required=True, metavar="F.jsonl")
@@ -88,7 +96,27 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=_pretrain)
+
+    train = commands.add_parser("train", help="fine-tune a planner on the Mac's tools; resumes")
+    train.add_argument("--profile", default="nano", choices=PROFILES)
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
+    train.add_argument("--output", type=Path, required=True, metavar="DIR")
+    train.add_argument("--base", default="", metavar="DIR", help="instead of the profile's base")
+    train.add_argument("--rows", type=int, help="rows of the training split to use")
+    train.add_argument("--epochs", type=float)
+    train.add_argument("--batch", type=int, help="examples a step, over all processes")
+    train.add_argument("--full", action="store_true", help="train all weights, not an adapter")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--json", action="store_true", help="print one JSON object")
+    train.set_defaults(run=_train)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="nano", choices=PROFILES)
+    command.add_argument(
+        "--model", default="", metavar="DIR", help="what train wrote; by default the planner that ships"
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -152,39 +180,88 @@ def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, s
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from tinyagent_helpers.agent import Agent, Round, Run, StepRun
+    from tinyagent_helpers.agent import Agent
     from tinyagent_helpers.mac.simulated import SimulatedMac
-    from tinyagent_helpers.plans import parse_plan
-    from tinyagent_helpers.recorded import RecordedJoiner, RecordedPlanner, find_recording, load_recordings
+    from tinyagent_helpers.models import load_planner
+    from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
     from tinyagent_helpers.sanity import check_request
-    from tinyagent_helpers.tools import MAC_TOOLS, bind
+    from tinyagent_helpers.tools import bind
+    from tinyagent_helpers.training import template_of
 
     check_request(options.request)
-    recording = find_recording(options.request, load_recordings())
-    now = options.now or recording.now
-    if now != recording.now:
-        raise InputError(
-            f"this plan was recorded for {recording.now}; another --now needs a planner that was trained (chapter 3)"
-        )
+    chosen, now = profile(options.profile), options.now or datetime.now().replace(microsecond=0)
+    model, template = load_planner(chosen, options.model), template_of(chosen)
+    planner = ModelPlanner(model, template)
+    planner.prompt(options.request, now)
     if options.plan_only:
-        planned = [
-            StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in parse_plan(recording.plans[0]).steps
-        ]
-        run = Run(options.request, now, list(MAC_TOOLS), [Round(recording.plans[0], planned)])
-        _print_json(run.to_json()) if options.json else print(recording.plans[0])
-        return 0
-    mac = SimulatedMac(stage("nano", "mac"), now, reset=options.reset)
-    agent = Agent(RecordedPlanner(recording), RecordedJoiner(recording.answer), bind(mac))
-    run = asyncio.run(agent.run(options.request, now))
+        return _show_plan(options, planner, now)
+    mac = SimulatedMac(stage(chosen.name, "mac"), now, reset=options.reset)
+    run = asyncio.run(Agent(planner, ModelJoiner(model, template), bind(mac)).run(options.request, now))
     if options.json:
         _print_json(run.to_json())
     else:
         for round in run.rounds:
             print(round.plan)
+            if round.error:
+                print(f"  not a plan: {round.error}")
             for step in round.steps:
                 print(f"  {step.id}: {step.error and f'failed: {step.error}' or step.observation}")
         print(run.answer)
     return 0 if run.succeeded else 1
+
+
+def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
+    """Write a plan and run nothing of it."""
+    from tinyagent_helpers.agent import Round, Run, StepRun
+    from tinyagent_helpers.plans import PlanError, parse_plan
+
+    started = time.perf_counter()
+    round = Round("".join(planner.model.stream(planner.prompt(options.request, now))))
+    try:
+        steps = parse_plan(round.plan).steps
+        round.steps = [StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in steps]
+    except PlanError as error:
+        round.error = str(error)
+    seconds = round.planned = time.perf_counter() - started
+    run = Run(options.request, now, list(planner.tools), [round], seconds=seconds)
+    _print_json(run.to_json()) if options.json else print(round.plan)
+    return 1 if round.error else 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from tinyagent_helpers.models import load_planner
+    from tinyagent_helpers.planner import ModelPlanner, plan_file
+    from tinyagent_helpers.training import template_of
+
+    chosen = profile(options.profile)
+    planner = ModelPlanner(load_planner(chosen, options.model), template_of(chosen))
+    started = time.monotonic()
+    count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
+    result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
+    _print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from tinyagent_helpers.training import train_planner
+
+    changes = {key: getattr(options, key) for key in ("rows", "epochs", "batch", "seed")}
+    if options.full:
+        changes |= {"rank": 0, "alpha": 0}
+    manifest = train_planner(
+        profile(options.profile),
+        options.data,
+        options.output,
+        {key: value for key, value in changes.items() if value is not None},
+        lambda line: print(line, file=sys.stderr, flush=True),
+        base=options.base,
+    )
+    if options.json:
+        _print_json(manifest)
+    else:
+        success = manifest["validation_success"]
+        print(f"{options.output}: validation success {success:.0%}, {manifest['seconds'] / 60:.1f} minutes")
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -267,5 +344,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         _print_json(result)
     else:
         print(f"loss {result['loss']:.3f} after {result['seconds'] / 60:.0f} minutes")
-        print(f"on 100 requests for held-out APIs: {result['exact']:.0%} exact plans, {result['success']:.0%} success")
+        print(
+            f"on 100 sheets of held-out APIs: loss {result['held_out_loss']:.3f}, {result['exact']:.0%} exact plans, {result['success']:.0%} success"
+        )
     return 0

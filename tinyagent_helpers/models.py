@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import torch
 from openai import APIError, OpenAI
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, TextIteratorStreamer
 from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.artifacts import DATA, InputError, read_json
@@ -58,17 +59,20 @@ class TransformersModel:
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""
-        return len(self.tokenizer(self._as_read(prompt))["input_ids"])
+        return len(self._ids(prompt))
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
         """The continuation, piece by piece; generation runs in a thread and stops when nobody listens any more."""
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=False)
         abandoned = threading.Event()
-        arguments = self._inputs([prompt]) | {
-            "streamer": streamer,
-            "stopping_criteria": [lambda *_: abandoned.is_set()],
-        }
-        worker = threading.Thread(target=self._generate, args=(arguments, limit), daemon=True)
+
+        def work() -> None:
+            try:
+                self._generate([self._ids(prompt)], limit, streamer, lambda *_: abandoned.is_set())
+            finally:
+                streamer.end()
+
+        worker = threading.Thread(target=work, daemon=True)
         worker.start()
         try:
             yield from _until_end(streamer)
@@ -78,40 +82,50 @@ class TransformersModel:
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations of many prompts, those of like length together; in the order of the prompts."""
-        texts, order = {}, sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        ids = [self._ids(prompt) for prompt in prompts]
+        texts, order = {}, sorted(range(len(ids)), key=lambda i: len(ids[i]))
         for start in range(0, len(order), self.batch):
             numbers = order[start : start + self.batch]
-            inputs = self._inputs([prompts[i] for i in numbers])
-            made = self._generate(inputs, limit)[:, inputs["input_ids"].shape[1] :]
-            decoded = self.tokenizer.batch_decode(made)
-            texts |= {i: "".join(_until_end([text])) for i, text in zip(numbers, decoded, strict=True)}
+            made = self.tokenizer.batch_decode(self._generate([ids[i] for i in numbers], limit))
+            texts |= {i: "".join(_until_end([text])) for i, text in zip(numbers, made, strict=True)}
         return [texts[i] for i in range(len(prompts))]
 
-    def _as_read(self, prompt: str) -> str:
+    def _ids(self, prompt: str) -> list[int]:
         if not self.tokenizer.chat_template:
-            return prompt
+            return self.tokenizer(prompt)["input_ids"]
         message = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-
-    def _inputs(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
-        texts = [self._as_read(prompt) for prompt in prompts]
-        special = not self.tokenizer.chat_template
-        encoded = self.tokenizer(
-            texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=special
-        ).to(self.model.device)
-        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     @torch.inference_mode()
-    def _generate(self, arguments: dict[str, Any], limit: int) -> torch.Tensor:
-        stop = {} if self.tokenizer.eos_token == END_OF_PLAN else {"stop_strings": [END_OF_PLAN]}
-        return self.model.generate(
-            **arguments,
-            **stop,
+    def _generate(
+        self, prompts: Sequence[list[int]], limit: int, streamer: Any = None, stop: Any = None
+    ) -> torch.Tensor:
+        """Continue prompts together. What they have in common, such as the tools, is read once: (prompts, new tokens)."""
+        shared = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)
+        longest, pad, device = max(map(len, prompts)), self.tokenizer.pad_token_id, self.model.device
+        fill = [longest - len(ids) for ids in prompts]  # stands between what is shared and the rest
+        ids = [p[:shared] + [pad] * n + p[shared:] for p, n in zip(prompts, fill, strict=True)]
+        seen = [[1] * shared + [0] * n + [1] * (len(p) - shared) for p, n in zip(prompts, fill, strict=True)]
+        cache = DynamicCache(config=self.model.config)
+        if shared and len(prompts) > 1:
+            start = torch.tensor([prompts[0][:shared]], device=device)
+            self.model(input_ids=start, past_key_values=cache, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(prompts))
+        ends = self.tokenizer.eos_token == END_OF_PLAN
+        made = self.model.generate(
+            input_ids=torch.tensor(ids, device=device),
+            attention_mask=torch.tensor(seen, device=device),
+            past_key_values=cache,
             tokenizer=self.tokenizer,
+            stop_strings=None if ends else [END_OF_PLAN],
+            stopping_criteria=[stop] if stop else None,
+            streamer=streamer,
             max_new_tokens=limit,
             do_sample=False,
-            pad_token_id=self.tokenizer.pad_token_id,
+            pad_token_id=pad,
         )
+        return made[:, longest:]
 
 
 class ServerModel:
@@ -193,15 +207,32 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     without a path, the one that ships.
 
     Raises:
-        InputError: it is not there, or was trained on another base.
+        InputError: it is not there, or not what it should be.
     """
     folder = Path(path or NANO_ADAPTER)
     manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
-    if not (folder / "adapter_config.json").exists():
-        model, tokenizer = load_base(profile, folder)
-    else:
-        from peft import PeftModel
-
+    if (folder / "adapter_config.json").exists():
         model, tokenizer = load_base(profile, manifest.get("base", ""))
-        model = PeftModel.from_pretrained(model, folder, use_safetensors=True).merge_and_unload()
+        add_adapter(model, folder)
+    else:
+        model, tokenizer = load_base(profile, folder)
     return TransformersModel(model, tokenizer, name=folder.name, template=manifest.get("template", ""))
+
+
+@torch.no_grad()
+def add_adapter(model: Any, folder: Path) -> None:
+    """Add a LoRA adapter to the weights it was trained beside: W + alpha / r * B A (Hu et al., 2021, section 4.1).
+
+    Raises:
+        InputError: it is for a model with other layers.
+    """
+    config = read_json(folder / "adapter_config.json")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    for name, a in tensors.items():
+        if ".lora_A." in name:
+            b, layer = tensors[name.replace(".lora_A.", ".lora_B.")], name.removeprefix("base_model.model.")
+            try:
+                weight = model.get_submodule(layer.removesuffix(".lora_A.weight")).weight
+                weight += (config["lora_alpha"] / config["r"] * (b.float() @ a.float())).to(weight)
+            except (AttributeError, RuntimeError) as error:
+                raise InputError(f"the adapter in {folder} was trained on another base ({error})") from None

@@ -1,7 +1,7 @@
 """A language model as the agent's planner and joiner, and plans for many requests at once. Explained in notebook 03."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,11 @@ def write_plans(
     tools: Callable[[Mapping[str, Any]], Mapping[str, Tool]] = lambda row: MAC_TOOLS,
     index: ExampleIndex | None = None,
 ) -> dict[str, str]:
-    """A plan for every row {"id", "request", "now"}, by id; `tools` says which are shown for a row."""
+    """A plan for every row {"id", "request", "now"}, by id; `tools` says which are shown for a row.
+
+    Raises:
+        InputError: a prompt is too long for the model.
+    """
     prompts = []
     for row in rows:
         examples = index.nearest(row["request"], template.examples) if index else ()
@@ -104,8 +108,7 @@ def write_plans(
 
 
 def plan_file(
-    model: LanguageModel,
-    template: PromptTemplate,
+    planner: ModelPlanner,
     source: Path,
     target: Path,
     report: Callable[[str], None] = lambda line: None,
@@ -118,30 +121,33 @@ def plan_file(
     Raises:
         InputError: a line is malformed, an id stands in it twice, or a request does not fit the model.
     """
-    rows = list(read_jsonl(source, ("id", "request", "now")))
-    _check(rows, source)
+    rows = _requests(source)
     log = Log(target)
     try:
         done = {row["id"] for row in read_jsonl(target, ("id", "plan"))}
         left = [row for row in rows if row["id"] not in done]
         for start in range(0, len(left), chunk):
-            plans = write_plans(model, template, left[start : start + chunk])
+            plans = write_plans(
+                planner.model, planner.template, left[start : start + chunk], tools=lambda row: planner.tools
+            )
             for id, plan in plans.items():
-                log.append({"id": id, "plan": plan, "tools": list(MAC_TOOLS)})
+                log.append({"id": id, "plan": plan, "tools": list(planner.tools)})
             report(f"{len(done) + start + len(plans):,} of {len(rows):,} plans")
     finally:
         log.close()
     return len(left)
 
 
-def _check(rows: Iterable[Mapping[str, Any]], source: Path) -> None:
-    seen = set()
-    for number, row in enumerate(rows, 1):
+def _requests(source: Path) -> list[dict[str, Any]]:
+    """The lines of a file of requests, all of them checked before the first is planned."""
+    rows, seen = list(read_jsonl(source, ("id", "request", "now"))), set()
+    for row in rows:
         try:
-            moment(row["now"])
+            row["now"] = str(datetime.fromisoformat(row["now"]).replace(tzinfo=None, microsecond=0))
             check_request(row["request"])
         except ValueError as error:
-            raise InputError(f"{source}, example {number} ({row['id']!r}): {error}") from None
+            raise InputError(f"{source}, {row['id']!r}: {error}") from None
         if row["id"] in seen:
             raise InputError(f"{source}: id {row['id']!r} stands in it twice; every id may occur once")
         seen.add(row["id"])
+    return rows

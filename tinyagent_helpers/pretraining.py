@@ -322,7 +322,7 @@ def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
             text = tokenizer.decode(ids).replace(PAD, "")
             exact += text == lesson.plan
             right += _same_graph(text, lesson.plan)
-    return {"loss": sum(losses) / len(losses), "exact": exact / count, "success": right / count}
+    return {"held_out_loss": sum(losses) / len(losses), "exact": exact / count, "success": right / count}
 
 
 def _same_graph(text: str, gold: str) -> bool:

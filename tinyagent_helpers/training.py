@@ -4,6 +4,7 @@ The same code runs in one process or, under `accelerate launch`, in several. A r
 last checkpoint; the best checkpoint, by success of generated plans on validation requests, is what is kept.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,22 +12,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig, prepare_model_for_kbit_training
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from tinyagent_helpers.artifacts import InputError, make_folder, read_json, write_json
-from tinyagent_helpers.examples import Pair
-from tinyagent_helpers.models import TransformersModel
+from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.curriculum import NANO_TEMPLATE
+from tinyagent_helpers.examples import Pair, training_pairs
+from tinyagent_helpers.models import TransformersModel, load_base
 from tinyagent_helpers.planner import write_plans
-from tinyagent_helpers.prompts import PromptTemplate
+from tinyagent_helpers.profiles import Profile
+from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.scoring import score
+from tinyagent_helpers.teacher import PATTERNS, VALUES
 
 disable_progress_bar()
+UNSEEN = -100  # the label of a token that is not learned
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,53 @@ class FineTuning:
     seed: int = 0
 
 
+SETTINGS = {
+    "nano": FineTuning(1_500, 1, 2e-3, 16, rank=64, alpha=64, negatives=4, in_context=0),
+    "laptop": FineTuning(
+        8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, in_context=3, micro_batch=4, checkpointing=True
+    ),
+    "gpu": FineTuning(
+        35_000,
+        3,
+        7e-5,
+        32,
+        rank=32,
+        alpha=64,
+        negatives=6,
+        in_context=3,
+        micro_batch=4,
+        checkpointing=True,
+        four_bits=True,
+    ),
+    "paper": FineTuning(
+        70_000, 3, 7e-5, 64, rank=64, alpha=128, negatives=6, in_context=3, micro_batch=8, checkpointing=True
+    ),
+}
+
+
+def template_of(profile: Profile) -> PromptTemplate:
+    """The prompt template that a profile's planner is trained on."""
+    return NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=SETTINGS[profile.name].in_context)
+
+
 class PlannerTrainer(SFTTrainer):
-    """trl's trainer, which instead of a validation loss measures how many generated plans are right."""
+    """trl's trainer, which instead of a validation loss measures how many generated plans are right.
+
+    Its loss is trl's, with logits only where some completion stands: without Triton, trl scores every token of the prompts,
+    too, and on a CPU that takes a third of the time.
+    """
 
     def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._measure = measure
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean negative log-likelihood of the completions' tokens, over all processes."""
+        labels = inputs.pop("labels")
+        places = (labels[:, 1:] != UNSEEN).any(dim=0).nonzero().squeeze(1)
+        logits = model(**inputs, logits_to_keep=places, use_cache=False).logits
+        total = cross_entropy(logits.flatten(0, 1).float(), labels[:, places + 1].flatten(), reduction="sum")
+        return total / num_items_in_batch * self.accelerator.num_processes
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The success rate as `eval_success`."""
@@ -100,6 +146,33 @@ class Progress(TrainerCallback):
             self.report(f"step {state.global_step:,} of {state.max_steps:,}, {what}, {left / 60:.1f} min left")
 
 
+def train_planner(
+    profile: Profile,
+    data: Path,
+    folder: Path,
+    changes: Mapping[str, Any],
+    report: Callable[[str], None],
+    base: str | Path = "",
+) -> dict[str, Any]:
+    """Fine-tune a profile's base, with its settings but for `changes`, on the examples that `synthesize` left in `data`.
+
+    Raises:
+        InputError: there are no examples, or what `fine_tune` raises.
+    """
+    settings, template = replace(SETTINGS[profile.name], **changes), template_of(profile)
+    rows = list(islice(read_jsonl(data / "train.jsonl", ("id", "request", "now", "plan", "join")), settings.rows))
+    if not rows:
+        raise InputError(f"{data / 'train.jsonl'} is empty; run tinyagent synthesize first")
+    validation = list(
+        islice(read_jsonl(data / "validation.jsonl", ("id", "request", "now", "plan")), settings.validation)
+    )
+    index = ExampleIndex(rows) if template.examples else None
+    pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
+    source = {"profile": profile.name, "base": str(base), "data": digest(PATTERNS, VALUES), "rows": len(rows)}
+    model = load_base(profile, base, settings.four_bits)
+    return fine_tune(model, pairs, validation, template, settings, folder, source, report)
+
+
 def fine_tune(
     base: tuple[PreTrainedModel, PreTrainedTokenizerBase],
     pairs: Sequence[Pair],
@@ -132,7 +205,7 @@ def fine_tune(
         "seconds": round(time.monotonic() - started, 1),
         "finished": True,
     }
-    if PartialState().is_main_process:
+    if _is_main():
         for extra in ("README.md", "training_args.bin"):
             (folder / extra).unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -208,12 +281,12 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
-    micro_batch = min(settings.micro_batch, settings.batch // PartialState().num_processes)
-    steps_together = settings.batch // (micro_batch * PartialState().num_processes)
+    processes = _processes()
+    micro_batch = max(1, min(settings.micro_batch, settings.batch // processes))
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=steps_together,
+        gradient_accumulation_steps=max(1, settings.batch // (micro_batch * processes)),
         num_train_epochs=settings.epochs,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
@@ -231,8 +304,8 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
         logging_steps=20,
         bf16=settings.bf16,
         use_cpu=on_cpu,
-        gradient_checkpointing=settings.checkpointing,
-        ddp_backend="gloo" if on_cpu else None,
+        activation_checkpointing=settings.checkpointing,
+        ddp_backend="gloo" if on_cpu and processes > 1 else None,
         dataloader_pin_memory=not on_cpu,
         report_to="none",
         disable_tqdm=True,
@@ -253,6 +326,15 @@ def _claim(folder: Path, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
         if different := [key for key, value in made_of.items() if found.get(key) != value]:
             raise InputError(f"{folder} holds a run with other {', '.join(different)}; choose another, or delete it")
         return found if found.get("finished") else None
-    if PartialState().is_main_process:
+    if _is_main():
         write_json(path, dict(made_of) | {"finished": False})
     return None
+
+
+def _processes() -> int:
+    """How many processes train together: what `accelerate launch` and torchrun say."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
