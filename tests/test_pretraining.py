@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from tinyagent_helpers.apis import load_domains, read_domain
-from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
+from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
 from tinyagent_helpers.curriculum import MIX, NOTHING_FITS, sheets
+from tinyagent_helpers.models import load_base as load_model
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
 from tinyagent_helpers.pretraining import (
     UNSEEN,
     Settings,
     evaluate,
+    export,
     load_base,
     new_model,
     pretrain,
@@ -23,6 +25,7 @@ from tinyagent_helpers.pretraining import (
     tensors_of,
     train_tokenizer,
 )
+from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.synthesis import content_words
 from tinyagent_helpers.teacher import ScenarioError, load_patterns, values_of
 from tinyagent_helpers.tools import MAC_TOOLS
@@ -179,7 +182,13 @@ def test_a_run_that_was_interrupted_gives_the_same_model(tmp_path):
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
     assert sorted(p.name for p in (tmp_path / "parts").glob("checkpoint-*")) == ["checkpoint-6"]
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
-    assert set(evaluate(tmp_path / "whole", 3, 0)) == {"held_out_loss", "exact", "success"}
+    measured = evaluate(tmp_path / "whole", 3, 0)
+    assert set(measured) == {"held_out_loss", "exact", "success"}
+    export(tmp_path / "whole", tmp_path / "model", "the command", measured)
+    manifest = read_json(tmp_path / "model" / "manifest.json")
+    assert manifest["tokens"] == 6 * 2 * 700 and manifest["command"] == "the command" and manifest["template"]
+    model, _ = load_model(PROFILES["nano"], tmp_path / "model")
+    assert all(torch.allclose(weights[0][key], tensor, atol=1e-2) for key, tensor in model.state_dict().items())
 
 
 def test_the_loss_falls(tmp_path):

@@ -21,12 +21,12 @@ def _exercise(check: Callable[[Any], str]) -> Callable[[Any], None]:
     """Print the verdict of a check, whatever the answer is or does."""
 
     @wraps(check)
-    def verdict(answer: Any) -> None:
+    def verdict(answer: Any, *given: Any) -> None:
         if answer is ...:
             print("Not tried yet.")
             return
         try:
-            print(f"Correct. {check(answer)}")
+            print(f"Correct. {check(answer, *given)}")
         except Untouched:
             print("Not tried yet.")
         except Hint as hint:
@@ -222,3 +222,50 @@ def ex_02_3(answer: str) -> str:
     if answer != "test_draws":
         raise Hint("Look at the curves: which split lies nearest to the training requests?")
     return "Its patterns and names are those of training; only the draws are new."
+
+
+@_exercise
+def ex_03_1(answer: Callable) -> str:
+    """The labels of completion-only loss."""
+    labels = _call(answer, [5, 6, 7], [8, 9])
+    if not isinstance(labels, (list, tuple)):
+        raise Hint("Return a list of labels.")
+    if len(labels) != 5:
+        raise Hint(
+            f"Prompt and completion have 5 tokens together, and there is one label for each; yours are {len(labels)}."
+        )
+    if list(labels[:3]) != [-100] * 3:
+        raise Hint("The prompt is not to be learned: its labels are -100.")
+    if list(labels[3:]) != [8, 9]:
+        raise Hint("The completion's labels are its own ids; the loss function shifts them by one.")
+    if list(_call(answer, [1], [2, 3, 4])) != [-100, 2, 3, 4]:
+        raise Hint("Right for 3 and 2 tokens, but not for 1 and 3.")
+    return "The model is asked for plans only."
+
+
+@_exercise
+def ex_03_2(answer: Callable) -> str:
+    """How many numbers a LoRA adapter adds to a linear layer."""
+    made = _call(answer, 64, 768, 256)
+    if made == 64 * 768 * 256:
+        raise Hint("A and B are two matrices beside W: each has r rows or columns, none has all three sizes.")
+    if made != 64 * (768 + 256):
+        raise Hint("A has r rows of d_in numbers, and B has d_out rows of r numbers.")
+    if _call(answer, 8, 2048, 2048) != 8 * 4096:
+        raise Hint("Right for one shape, wrong for another: use all three arguments.")
+    return "At rank 64 that is a third of a 768 x 256 matrix, and at rank 8 of a 2048 x 2048 matrix one part in 128."
+
+
+@_exercise
+def ex_03_3(answer: float, success_at: Callable) -> str:
+    """How much of an adapter is needed?"""
+    scales = (0.2, 0.4, 0.6, 0.8)
+    if answer not in scales:
+        raise Hint(f"Choose one of {', '.join(map(str, scales))}.")
+    whole, chosen = success_at(1.0), success_at(answer)
+    if chosen < whole - 0.05:
+        raise Hint(f"At {answer} success is {chosen:.0%}, against {whole:.0%} at 1: too little of the adapter.")
+    smaller = scales[scales.index(answer) - 1] if answer != scales[0] else None
+    if smaller and (enough := success_at(smaller)) >= whole - 0.05:
+        raise Hint(f"Good, but {smaller} gives {enough:.0%} already, within 5 points of {whole:.0%}.")
+    return f"Success {chosen:.0%} at {answer}, {whole:.0%} at 1."

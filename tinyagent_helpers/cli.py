@@ -97,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=_pretrain)
 
+    evaluate = commands.add_parser("evaluate", help="a planner's success on every test split")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
+    evaluate.add_argument("--limit", type=int, default=300, help="requests of a split at most")
+    evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
+    _add_model(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(run=_evaluate)
+
     train = commands.add_parser("train", help="fine-tune a planner on the Mac's tools; resumes")
     train.add_argument("--profile", default="nano", choices=PROFILES)
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
@@ -184,9 +192,9 @@ def _ask(options: argparse.Namespace) -> int:
     from tinyagent_helpers.mac.simulated import SimulatedMac
     from tinyagent_helpers.models import load_planner
     from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
+    from tinyagent_helpers.prompts import template_of
     from tinyagent_helpers.sanity import check_request
     from tinyagent_helpers.tools import bind
-    from tinyagent_helpers.training import template_of
 
     check_request(options.request)
     chosen, now = profile(options.profile), options.now or datetime.now().replace(microsecond=0)
@@ -231,7 +239,7 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from tinyagent_helpers.models import load_planner
     from tinyagent_helpers.planner import ModelPlanner, plan_file
-    from tinyagent_helpers.training import template_of
+    from tinyagent_helpers.prompts import template_of
 
     chosen = profile(options.profile)
     planner = ModelPlanner(load_planner(chosen, options.model), template_of(chosen))
@@ -239,6 +247,27 @@ def _plan(options: argparse.Namespace) -> int:
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
     _print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from tinyagent_helpers.evaluation import evaluate, read_test_splits
+    from tinyagent_helpers.models import load_planner
+    from tinyagent_helpers.prompts import template_of
+
+    chosen, started = profile(options.profile), time.monotonic()
+    model, splits = load_planner(chosen, options.model), read_test_splits(options.data, options.limit)
+    figures = evaluate(model, template_of(chosen), splits, lambda line: print(line, file=sys.stderr, flush=True))
+    seconds = time.monotonic() - started
+    if options.record:
+        which = f" --model {options.model}" if options.model else ""
+        command = f"tinyagent evaluate --data DIR --limit {options.limit}{which}"
+        _record(options.record, figures, command, chosen.name, 0, seconds)
+    if options.json:
+        _print_json({"figures": figures, "seconds": round(seconds, 1)})
+    else:
+        for row in figures:
+            print(", ".join(f"{key} {value}" for key, value in row.items()))
     return 0
 
 
@@ -333,13 +362,16 @@ def _endpoint(options: argparse.Namespace) -> Any:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
-    from tinyagent_helpers.pretraining import Settings, evaluate, pretrain
+    from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
 
     if options.steps < 1:
         raise InputError(f"--steps is {options.steps}; at least one is needed")
     settings = Settings(steps=options.steps, seed=options.seed)
     result = pretrain(settings, options.output, lambda line: print(line, file=sys.stderr, flush=True))
-    result |= evaluate(options.output, count=100, seed=options.seed)
+    measured = evaluate(options.output, count=100, seed=options.seed)
+    command = f"tinyagent pretrain --output DIR --steps {options.steps} --seed {options.seed}"
+    export(options.output, options.output / "model", command, measured)
+    result |= measured
     if options.json:
         _print_json(result)
     else:

@@ -16,12 +16,11 @@ from random import Random
 
 from tinyagent_helpers.apis import Domain, load_domains
 from tinyagent_helpers.plans import Plan
-from tinyagent_helpers.prompts import PromptTemplate
+from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.teacher import share, values_of
 from tinyagent_helpers.times import FORMAT, draw_day, draw_now, draw_span, draw_when
 from tinyagent_helpers.tools import Tool
 
-NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False)
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
 MIX = {"request": 0.54, "renamed": 0.12, "dates": 0.08, "copy": 0.26}

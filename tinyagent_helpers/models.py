@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, TextIteratorStreamer
 from transformers.utils.logging import disable_progress_bar
 
-from tinyagent_helpers.artifacts import DATA, InputError, read_json
+from tinyagent_helpers.artifacts import DATA, InputError, digest, read_json
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import Profile
 
@@ -212,7 +212,12 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     folder = Path(path or NANO_ADAPTER)
     manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
     if (folder / "adapter_config.json").exists():
-        model, tokenizer = load_base(profile, manifest.get("base", ""))
+        base = manifest.get("base") or (NANO_BASE if profile.name == "nano" else "")
+        model, tokenizer = load_base(profile, base)
+        if (weights := manifest.get("weights")) and weights != digest(Path(base) / "model.safetensors"):
+            raise InputError(
+                f"the adapter in {folder} was trained on other weights than those in {base}; train it again"
+            )
         add_adapter(model, folder)
     else:
         model, tokenizer = load_base(profile, folder)
@@ -220,8 +225,8 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
 
 
 @torch.no_grad()
-def add_adapter(model: Any, folder: Path) -> None:
-    """Add a LoRA adapter to the weights it was trained beside: W + alpha / r * B A (Hu et al., 2021, section 4.1).
+def add_adapter(model: Any, folder: Path, scale: float = 1.0) -> None:
+    """Add a LoRA adapter to the weights it was trained beside: W + scale * alpha / r * B A (Hu et al., 2021, section 4.1).
 
     Raises:
         InputError: it is for a model with other layers.
@@ -233,6 +238,6 @@ def add_adapter(model: Any, folder: Path) -> None:
             b, layer = tensors[name.replace(".lora_A.", ".lora_B.")], name.removeprefix("base_model.model.")
             try:
                 weight = model.get_submodule(layer.removesuffix(".lora_A.weight")).weight
-                weight += (config["lora_alpha"] / config["r"] * (b.float() @ a.float())).to(weight)
+                weight += (scale * config["lora_alpha"] / config["r"] * (b.float() @ a.float())).to(weight)
             except (AttributeError, RuntimeError) as error:
                 raise InputError(f"the adapter in {folder} was trained on another base ({error})") from None

@@ -22,9 +22,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
-from tinyagent_helpers.curriculum import NANO_TEMPLATE, Lesson, sheets
+from tinyagent_helpers.curriculum import Lesson, sheets
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
-from tinyagent_helpers.prompts import SEPARATOR
+from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
+from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import success
 from tinyagent_helpers.teacher import VALUES
 
@@ -299,6 +300,18 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
         raise InputError(f"{folder} holds no trained model; run tinyagent pretrain --output {folder} first")
     checkpoint = folder / read_json(folder / "state.json")["checkpoint"]
     return LlamaForCausalLM.from_pretrained(checkpoint), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def export(folder: Path, target: Path, command: str, measured: dict[str, float]) -> None:
+    """Write the model of a run as it ships: weights in bfloat16, tokenizer, and a manifest that says how it was made."""
+    model, tokenizer = load_base(folder)
+    run, state = read_json(folder / "run.json"), read_json(folder / "state.json")
+    settings = run["settings"]
+    model.to(torch.bfloat16).save_pretrained(make_folder(target))
+    tokenizer.save_pretrained(target)
+    size = {"parameters": model.num_parameters(), "tokens": state["step"] * settings["batch"] * settings["row"]}
+    made = {"command": command, "minutes": round(state["seconds"] / 60), "hardware": hardware(), "loss": state["loss"]}
+    write_json(target / "manifest.json", run | size | made | measured)
 
 
 @torch.no_grad()

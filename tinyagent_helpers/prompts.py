@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tinyagent_helpers.artifacts import InputError
+from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.tools import Tool
 
 SEPARATOR = "###"
@@ -97,6 +98,14 @@ class PromptTemplate:
             return json.dumps(tool.to_openai()["function"], ensure_ascii=False)
         text = tool.to_prompt()
         return text if self.parameters else text.splitlines()[0]
+
+
+NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False)
+
+
+def template_of(profile: Profile) -> PromptTemplate:
+    """The template that a profile's planner is trained on: a short one on nano, with three examples on the others."""
+    return NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=3)
 
 
 def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, answer: int) -> str:

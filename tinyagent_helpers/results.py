@@ -16,7 +16,7 @@ from tinyagent_helpers.artifacts import DATA, ROOT, digest, read_json, write_jso
 from tinyagent_helpers.doctor import total_memory
 
 RESULTS = DATA / "results"
-LIBRARIES = ("torch", "numpy", "networkx", "pydantic", "papermill")
+LIBRARIES = ("torch", "transformers", "trl", "peft", "numpy", "networkx", "pydantic", "papermill")
 
 
 def record(

@@ -4,8 +4,9 @@ Derived in notebook 01. Everything that describes or checks a tool is read from 
 so that a tool is defined once.
 """
 
+import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -129,6 +130,11 @@ def toolset(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
 
 
 MAC_TOOLS: dict[str, Tool] = toolset(f for name, f in vars(Mac).items() if not name.startswith("_"))
+
+
+def tools_hash(tools: Mapping[str, Tool] = MAC_TOOLS) -> str:
+    """Changes whenever a tool is described otherwise; a model that was trained on these tools carries it."""
+    return hashlib.sha256("\n".join(tool.to_prompt() for tool in tools.values()).encode()).hexdigest()[:16]
 
 
 def bind(mac: Mac) -> dict[str, Tool]:

@@ -8,7 +8,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, read_jsonl, write_json
-from tinyagent_helpers.curriculum import NANO_TEMPLATE
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import TransformersModel, load_base
+from tinyagent_helpers.models import NANO_BASE, TransformersModel, load_base
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
-from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
+from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.teacher import PATTERNS, VALUES
+from tinyagent_helpers.tools import tools_hash
 
 disable_progress_bar()
 UNSEEN = -100  # the label of a token that is not learned
@@ -39,8 +40,8 @@ class FineTuning:
     """How to fine-tune. `rate` is the highest learning rate; `batch` the examples a step, over all processes.
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
-    many tools that are not needed a prompt may show; `in_context` how many solved examples. `four_bits` loads the base in
-    NF4, `checkpointing` trades time for memory, `bf16` computes in 16 bits.
+    many tools that are not needed a prompt may show. `four_bits` loads the base in NF4, `checkpointing` trades time for
+    memory, `bf16` computes in 16 bits; `validation` is how many requests the planner is measured on after each epoch.
     """
 
     rows: int
@@ -50,7 +51,6 @@ class FineTuning:
     rank: int
     alpha: int
     negatives: int
-    in_context: int
     micro_batch: int = 16
     four_bits: bool = False
     checkpointing: bool = False
@@ -60,10 +60,8 @@ class FineTuning:
 
 
 SETTINGS = {
-    "nano": FineTuning(1_500, 1, 2e-3, 16, rank=64, alpha=64, negatives=4, in_context=0),
-    "laptop": FineTuning(
-        8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, in_context=3, micro_batch=4, checkpointing=True
-    ),
+    "nano": FineTuning(1_500, 1, 2e-3, 16, rank=64, alpha=64, negatives=4),
+    "laptop": FineTuning(8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, micro_batch=4, checkpointing=True),
     "gpu": FineTuning(
         35_000,
         3,
@@ -72,20 +70,12 @@ SETTINGS = {
         rank=32,
         alpha=64,
         negatives=6,
-        in_context=3,
         micro_batch=4,
         checkpointing=True,
         four_bits=True,
     ),
-    "paper": FineTuning(
-        70_000, 3, 7e-5, 64, rank=64, alpha=128, negatives=6, in_context=3, micro_batch=8, checkpointing=True
-    ),
+    "paper": FineTuning(70_000, 3, 7e-5, 64, rank=64, alpha=128, negatives=6, micro_batch=8, checkpointing=True),
 }
-
-
-def template_of(profile: Profile) -> PromptTemplate:
-    """The prompt template that a profile's planner is trained on."""
-    return NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=SETTINGS[profile.name].in_context)
 
 
 class PlannerTrainer(SFTTrainer):
@@ -168,9 +158,21 @@ def train_planner(
     )
     index = ExampleIndex(rows) if template.examples else None
     pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
-    source = {"profile": profile.name, "base": str(base), "data": digest(PATTERNS, VALUES), "rows": len(rows)}
     model = load_base(profile, base, settings.four_bits)
-    return fine_tune(model, pairs, validation, template, settings, folder, source, report)
+    return fine_tune(model, pairs, validation, template, settings, folder, provenance(profile, base), report)
+
+
+def provenance(profile: Profile, base: str | Path = "") -> dict[str, str]:
+    """What a fine-tuned model is made of, for its manifest: the base and the digests of its weights, data and tools."""
+    weights = Path(base or NANO_BASE) / "model.safetensors"
+    has_file = weights.exists() and (base or profile.name == "nano")
+    return {
+        "profile": profile.name,
+        "base": str(base),
+        "weights": digest(weights) if has_file else "",
+        "data": digest(PATTERNS, VALUES),
+        "tools": tools_hash(),
+    }
 
 
 def fine_tune(
@@ -184,7 +186,7 @@ def fine_tune(
     report: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
-    returned. `source` says what the run is made of: base, data, seed.
+    returned. `source` says what the run is made of, see `provenance`.
 
     Raises:
         InputError: the folder holds another run, or a pair is longer than the model reads.

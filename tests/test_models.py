@@ -1,0 +1,233 @@
+"""One interface to language models, and the planner and joiner made of it."""
+
+import asyncio
+import json
+import threading
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tinyagent_helpers.agent import Agent, Round, StepRun
+from tinyagent_helpers.artifacts import InputError, read_jsonl, write_json
+from tinyagent_helpers.models import ServerModel, TransformersModel, add_adapter, load_base, load_planner
+from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, observations, plan_file, write_plans
+from tinyagent_helpers.plans import END_OF_PLAN
+from tinyagent_helpers.pretraining import train_tokenizer
+from tinyagent_helpers.profiles import PROFILES
+from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.tools import MAC_TOOLS, bind
+
+NOW = datetime(2024, 5, 24, 9)
+PLAN = '1. get_phone_number("Sid")\n2. join()' + END_OF_PLAN
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """An untrained Llama with the course's kind of tokenizer."""
+    tokenizer = train_tokenizer(700, 0, 200)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=4096, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+    )  # fmt: skip
+    return LlamaForCausalLM(config), tokenizer
+
+
+@pytest.fixture
+def model(tiny):
+    return TransformersModel(*tiny, name="tiny", batch=3)
+
+
+class Says:
+    """A model that says what it was told to say, in pieces, and remembers its prompts."""
+
+    def __init__(self, *texts, template=""):
+        self.texts, self.name, self.template, self.context, self.prompts = list(texts), "says", template, 10_000, []
+
+    def count_tokens(self, prompt):
+        return len(prompt) // 3
+
+    def stream(self, prompt, limit=300):
+        self.prompts.append(prompt)
+        text = self.texts.pop(0)
+        yield from (text[i : i + 7] for i in range(0, len(text), 7))
+
+    def complete(self, prompts, limit=300):
+        return ["".join(self.stream(prompt)) for prompt in prompts]
+
+
+def test_alone_streamed_and_in_batches_a_prompt_is_continued_alike(model):
+    tools = "A long text that all prompts begin with. " * 5
+    prompts = [
+        tools + end for end in ("Text Sid", "Remind me to call my mother tomorrow at noon", "x", "Open it", "Go")
+    ]
+    together = model.complete(prompts, 12)
+    assert together == [model.complete([prompt], 12)[0] for prompt in prompts]
+    assert together == ["".join(model.stream(prompt, 12)) for prompt in prompts]
+    assert together == model.complete(prompts, 12) and all(together)
+    assert model.complete(["", "x"][1:], 3) and model.complete([], 3) == []
+
+
+def test_generation_stops_when_nobody_listens(model):
+    threads = threading.active_count()
+    pieces = model.stream("Text Sid", 2_000)
+    next(pieces)
+    pieces.close()
+    assert threading.active_count() == threads
+
+
+def test_text_ends_with_the_end_of_the_plan(tiny):
+    model, tokenizer = tiny
+    end = tokenizer(PLAN)["input_ids"]
+
+    class Fixed(LlamaForCausalLM):
+        def forward(self, input_ids, **arguments):
+            output = super().forward(input_ids, **arguments)
+            step = arguments["past_key_values"].get_seq_length() - self.prompt_length
+            output.logits[:, -1] = torch.nn.functional.one_hot(torch.tensor(end[min(step, len(end) - 1)]), 700) * 100.0
+            return output
+
+    fixed = Fixed(model.config)
+    fixed.prompt_length = len(tokenizer("go")["input_ids"])
+    assert "".join(TransformersModel(fixed, tokenizer, name="fixed").stream("go")) == PLAN
+
+
+def test_a_chat_model_gets_the_prompt_through_its_own_template(tiny):
+    from copy import deepcopy
+
+    tokenizer = deepcopy(tiny[1])
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}[assistant] "
+    model = TransformersModel(tiny[0], tokenizer, name="chat")
+    assert tokenizer.decode(model._ids("hello")) == "[user] hello[assistant] "
+
+
+def test_an_adapter_added_by_hand_equals_pefts_merge(tiny, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    tiny[0].save_pretrained(tmp_path / "base")
+    tiny[1].save_pretrained(tmp_path / "base")
+    tuned = get_peft_model(
+        load_base(PROFILES["nano"], tmp_path / "base")[0], LoraConfig(r=4, lora_alpha=8, target_modules="all-linear")
+    )
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    tuned.save_pretrained(tmp_path / "adapter")
+    write_json(tmp_path / "adapter" / "manifest.json", {"base": str(tmp_path / "base"), "template": "t"})
+    loaded = load_planner(PROFILES["nano"], tmp_path / "adapter")
+    merged = tuned.merge_and_unload().state_dict()
+    assert loaded.template == "t"
+    assert all(torch.allclose(tensor, merged[name], atol=1e-6) for name, tensor in loaded.model.state_dict().items())
+    half = load_base(PROFILES["nano"], tmp_path / "base")[0]
+    add_adapter(half, tmp_path / "adapter", 0.0)
+    assert torch.equal(half.lm_head.weight, tiny[0].lm_head.weight)
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere cannot be loaded"):
+        load_planner(PROFILES["nano"], tmp_path / "nowhere")
+
+
+def test_a_server_is_asked_and_its_stream_read():
+    seen = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for piece in ("1. join()<END", "_OF_PLAN> and", " more"):
+                chunk = {"choices": [{"index": 0, "delta": {"content": piece}}]}
+                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        model = ServerModel(f"http://127.0.0.1:{server.server_port}/v1", "some-model")
+        assert model.complete(["Text Sid"]) == ["1. join()<END_OF_PLAN>"]
+        assert seen[0]["messages"] == [{"role": "user", "content": "Text Sid"}] and seen[0]["temperature"] == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(InputError, match="does not answer"):
+        ServerModel("http://127.0.0.1:9/v1", "gone", timeout=1).complete(["x"])
+
+
+def test_a_planner_refuses_a_model_of_another_template_and_a_prompt_that_does_not_fit(model):
+    with pytest.raises(InputError, match="trained on another prompt template"):
+        ModelPlanner(Says(template="0123"), NANO_TEMPLATE)
+    small = Says()
+    small.context = 400
+    with pytest.raises(InputError, match="tokens"):
+        ModelPlanner(small, NANO_TEMPLATE).prompt("Text Sid hello", NOW)
+    assert ModelPlanner(Says(template=NANO_TEMPLATE.hash), NANO_TEMPLATE).prompt("Text Sid hello", NOW)
+
+
+def test_the_agent_plans_joins_and_plans_again_with_a_model(mac):
+    model = Says(
+        '1. get_phone_number("Yukki")\n2. join()<END_OF_PLAN>',
+        "Thought: misspelt\nAction: Replan<END_OF_PLAN>",
+        '1. get_email_address("Yuki")\n2. join()<END_OF_PLAN>',
+        "Thought: good\nAction: Finish(It is $1 (I think).)<END_OF_PLAN>",
+    )
+    agent = Agent(ModelPlanner(model, NANO_TEMPLATE), ModelJoiner(model, NANO_TEMPLATE), bind(mac))
+    run = asyncio.run(agent.run("What is Yukki's address?", NOW))
+    assert run.succeeded and run.answer == "It is $1 (I think)." and len(run.rounds) == 2
+    assert "Observation: Error: There is no contact 'Yukki'" in model.prompts[1]
+    assert "Earlier plan, which failed:" in model.prompts[2]
+
+
+def test_a_joiner_that_writes_nonsense_or_wants_too_much_is_caught():
+    failed = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], error="There is no contact 'Sid'.")])
+    done = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], observation="+1 2\n3" + "x" * 999)])
+
+    def verdict(text, round, may_replan=True):
+        return asyncio.run(ModelJoiner(Says(text), NANO_TEMPLATE).join("x", [round], may_replan))
+
+    assert verdict("gibberish", done).message.startswith("+1 2 3x") and len(observations(done)[0]) == 300
+    assert verdict("Action: Replan", failed).replan
+    assert "There is no contact" in verdict("Action: Replan", failed, may_replan=False).message
+    assert "no way to do that" in verdict("never asked", Round("1. join()")).message
+
+
+def test_plans_for_a_file_resume_and_bad_lines_are_named(tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = [{"id": str(i), "request": f"Text Sid number {i}", "now": "2024-05-24T09:00:00"} for i in range(5)]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert plan_file(ModelPlanner(Says(*[PLAN] * 3), NANO_TEMPLATE), _first(source, 3, tmp_path), target) == 3
+    assert plan_file(ModelPlanner(Says(*[PLAN] * 2), NANO_TEMPLATE), source, target, chunk=1) == 2
+    made = list(read_jsonl(target))
+    assert [row["id"] for row in made] == list("01234") and made[0] == {
+        "id": "0",
+        "plan": PLAN,
+        "tools": list(MAC_TOOLS),
+    }
+    for bad, message in (
+        ({"now": "soon"}, "'0': Invalid isoformat"),
+        ({"request": " "}, "'0': the request is empty"),
+        ({"id": "1"}, "id '1' stands in it twice"),
+    ):
+        source.write_text("".join(json.dumps(line) + "\n" for line in [lines[0] | bad, lines[1]]))
+        with pytest.raises(InputError, match=message):
+            plan_file(ModelPlanner(Says(), NANO_TEMPLATE), source, tmp_path / "other.jsonl")
+
+
+def test_tools_can_be_chosen_for_each_request():
+    model = Says(PLAN)
+    row = {"id": "1", "request": "Text Sid", "now": "2024-05-24 09:00:00"}
+    write_plans(model, NANO_TEMPLATE, [row], tools=lambda row: {"send_sms": MAC_TOOLS["send_sms"]})
+    assert "send_sms" in model.prompts[0] and "open_note" not in model.prompts[0]
+
+
+def _first(source, count, folder):
+    part = folder / "part.jsonl"
+    part.write_text("".join(source.read_text().splitlines(keepends=True)[:count]))
+    return part
