@@ -116,10 +116,10 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
 
 def test_training_teaches(home, short_answers):
     losses = []
-    settings = replace(TINY, epochs=30, rows=4, batch=4, validation=1)
+    settings = replace(TINY, epochs=60, rows=4, batch=4, validation=1, rank=16, alpha=32, rate=2e-2)
     train(home, "taught", settings, lambda line: losses.append(line))
     values = [float(line.split("loss ")[1].split(",")[0]) for line in losses if "loss" in line]
-    assert values[-1] < values[0]
+    assert values[-1] < values[0] - 0.1
 
 
 def test_all_weights_can_be_trained_instead(home, short_answers):

@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.set_defaults(run=_synthesize)
     pretrain = commands.add_parser("pretrain", help="train a nano base on made-up APIs, or go on training it")
     pretrain.add_argument("--output", type=Path, required=True, metavar="DIR")
-    pretrain.add_argument("--steps", type=int, default=2_800)
+    pretrain.add_argument("--steps", type=int, default=2_000)
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=_pretrain)
