@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     evaluate.add_argument("--limit", type=int, default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
+    evaluate.add_argument("--examples", type=int, help="training examples in the prompt")
     _add_model(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
@@ -113,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--rows", type=int, help="rows of the training split to use")
     train.add_argument("--epochs", type=float)
     train.add_argument("--batch", type=int, help="examples a step, over all processes")
+    train.add_argument("--negatives", type=int, help="how many tools that are not needed a prompt may show")
+    train.add_argument("--examples", type=int, help="training examples in the prompt")
     train.add_argument("--full", action="store_true", help="train all weights, not an adapter")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--json", action="store_true", help="print one JSON object")
@@ -251,16 +254,20 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from tinyagent_helpers.artifacts import read_jsonl
     from tinyagent_helpers.evaluation import evaluate, read_test_splits
     from tinyagent_helpers.models import load_planner
-    from tinyagent_helpers.prompts import template_of
+    from tinyagent_helpers.prompts import ExampleIndex, template_of
 
     chosen, started = profile(options.profile), time.monotonic()
+    template = template_of(chosen, options.examples)
     model, splits = load_planner(chosen, options.model), read_test_splits(options.data, options.limit)
-    figures = evaluate(model, template_of(chosen), splits, lambda line: print(line, file=sys.stderr, flush=True))
+    index = ExampleIndex(list(read_jsonl(options.data / "train.jsonl"))) if template.examples else None
+    figures = evaluate(model, template, splits, lambda line: print(line, file=sys.stderr, flush=True), index)
     seconds = time.monotonic() - started
     if options.record:
         which = f" --model {options.model}" if options.model else ""
+        which += f" --examples {options.examples}" if options.examples is not None else ""
         command = f"tinyagent evaluate --data DIR --limit {options.limit}{which}"
         _record(options.record, figures, command, chosen.name, 0, seconds)
     if options.json:
@@ -274,7 +281,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tinyagent_helpers.training import train_planner
 
-    changes = {key: getattr(options, key) for key in ("rows", "epochs", "batch", "seed")}
+    changes = {key: getattr(options, key) for key in ("rows", "epochs", "batch", "negatives", "seed")}
     if options.full:
         changes |= {"rank": 0, "alpha": 0}
     manifest = train_planner(
@@ -284,6 +291,7 @@ def _train(options: argparse.Namespace) -> int:
         {key: value for key, value in changes.items() if value is not None},
         lambda line: print(line, file=sys.stderr, flush=True),
         base=options.base,
+        examples=options.examples,
     )
     if options.json:
         _print_json(manifest)

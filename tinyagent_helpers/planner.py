@@ -19,6 +19,19 @@ from tinyagent_helpers.tools import MAC_TOOLS, Tool
 MAX_OBSERVATION = 300  # characters of a result that the model is shown
 
 
+def check_template(model: LanguageModel, template: PromptTemplate) -> None:
+    """See that a model is asked in the language it has learned.
+
+    Raises:
+        InputError: it was trained on another prompt template.
+    """
+    if model.template and model.template != template.hash:
+        raise InputError(
+            f"{model.name} was trained on another prompt template ({model.template}, not {template.hash}): "
+            "train it again, or give as many --examples as in training"
+        )
+
+
 class ModelPlanner:
     """Lets a language model write plans.
 
@@ -27,10 +40,7 @@ class ModelPlanner:
     """
 
     def __init__(self, model: LanguageModel, template: PromptTemplate, tools: Mapping[str, Tool] = MAC_TOOLS):
-        if model.template and model.template != template.hash:
-            raise InputError(
-                f"{model.name} was trained on another prompt template ({model.template}, not {template.hash}); train it again"
-            )
+        check_template(model, template)
         self.model, self.template, self.tools = model, template, tools
 
     def prompt(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> str:
@@ -97,8 +107,9 @@ def write_plans(
     """A plan for every row {"id", "request", "now"}, by id; `tools` says which are shown for a row.
 
     Raises:
-        InputError: a prompt is too long for the model.
+        InputError: a prompt is too long for the model, or the model was trained on another template.
     """
+    check_template(model, template)
     prompts = []
     for row in rows:
         examples = index.nearest(row["request"], template.examples) if index else ()

@@ -8,7 +8,7 @@ travels with it.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -103,9 +103,13 @@ class PromptTemplate:
 NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False)
 
 
-def template_of(profile: Profile) -> PromptTemplate:
-    """The template that a profile's planner is trained on: a short one on nano, with three examples on the others."""
-    return NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=3)
+def template_of(profile: Profile, examples: int | None = None) -> PromptTemplate:
+    """The template that a profile's planner is trained on: a short one on nano, with three examples on the others.
+
+    `examples` sets another number of examples; a model must be used with as many as it was trained with.
+    """
+    template = NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=3)
+    return template if examples is None else replace(template, examples=examples)
 
 
 def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, answer: int) -> str:

@@ -143,13 +143,16 @@ def train_planner(
     changes: Mapping[str, Any],
     report: Callable[[str], None],
     base: str | Path = "",
+    examples: int | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune a profile's base, with its settings but for `changes`, on the examples that `synthesize` left in `data`.
+    """Fine-tune a profile's base, with its settings but for `changes`, on what `synthesize` left in `data`.
+
+    `examples`: how many in-context examples a prompt shows, if not as many as is usual for the profile.
 
     Raises:
         InputError: there are no examples, or what `fine_tune` raises.
     """
-    settings, template = replace(SETTINGS[profile.name], **changes), template_of(profile)
+    settings, template = replace(SETTINGS[profile.name], **changes), template_of(profile, examples)
     rows = list(islice(read_jsonl(data / "train.jsonl", ("id", "request", "now", "plan", "join")), settings.rows))
     if not rows:
         raise InputError(f"{data / 'train.jsonl'} is empty; run tinyagent synthesize first")
@@ -159,7 +162,7 @@ def train_planner(
     index = ExampleIndex(rows) if template.examples else None
     pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
     model = load_base(profile, base, settings.four_bits)
-    return fine_tune(model, pairs, validation, template, settings, folder, provenance(profile, base), report)
+    return fine_tune(model, pairs, validation, template, settings, folder, provenance(profile, base), report, index)
 
 
 def provenance(profile: Profile, base: str | Path = "") -> dict[str, str]:
@@ -184,9 +187,10 @@ def fine_tune(
     folder: Path,
     source: Mapping[str, Any],
     report: Callable[[str], None],
+    index: ExampleIndex | None = None,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
-    returned. `source` says what the run is made of, see `provenance`.
+    returned. `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
 
     Raises:
         InputError: the folder holds another run, or a pair is longer than the model reads.
@@ -196,7 +200,7 @@ def fine_tune(
     if finished := _claim(make_folder(folder), made_of):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
-    trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report)
+    trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     started = time.monotonic()
     has_checkpoint = any((folder / "checkpoints").glob("checkpoint-*"))
     outcome = trainer.train(resume_from_checkpoint=has_checkpoint or None)
@@ -223,6 +227,7 @@ def make_trainer(
     settings: FineTuning,
     folder: Path,
     report: Callable[[str], None],
+    index: ExampleIndex | None = None,
 ) -> PlannerTrainer:
     """trl's trainer for these settings; the loss covers completions only."""
     model, tokenizer = base
@@ -232,7 +237,7 @@ def make_trainer(
     def measure(trained: Any) -> float:
         planner = TransformersModel(trained, tokenizer, name="training", template=template.hash)
         gold = {row["id"]: row["plan"] for row in validation}
-        result = score(write_plans(planner, template, validation), gold)
+        result = score(write_plans(planner, template, validation, index=index), gold)
         return result.successes / result.n
 
     trainer = PlannerTrainer(
