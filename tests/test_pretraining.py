@@ -1,15 +1,17 @@
 """Pre-training: what the base reads, the tokenizer, and a run that can be interrupted."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tinyagent_helpers.apis import load_domains, read_domain
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
-from tinyagent_helpers.curriculum import MIX, NOTHING_FITS, sheets
+from tinyagent_helpers.curriculum import MIXES, NOTHING_FITS, sheets
 from tinyagent_helpers.models import load_base as load_model
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
 from tinyagent_helpers.pretraining import (
@@ -52,10 +54,29 @@ def test_there_are_many_apis_and_none_is_the_macs():
     assert not asked & {content_words(p.request) for p in load_patterns()}
 
 
-def test_lessons_come_in_the_stated_mix_and_show_the_tools_they_need(sample):
-    kinds = Counter(sheet[-1].kind for sheet in islice(sheets(0), 1_500))
+@pytest.mark.parametrize("phase", MIXES)
+def test_lessons_come_in_the_stated_mix(phase):
+    kinds = Counter(sheet[-1].kind for sheet in islice(sheets(0, phase=phase), 1_500))
     kinds["request"] += kinds.pop("nothing fits")
-    assert all(abs(kinds[kind] / 1_500 - share) < 0.05 for kind, share in MIX.items())
+    assert all(abs(kinds[kind] / 1_500 - share) < 0.05 for kind, share in MIXES[phase].items())
+
+
+def test_reordered_calls_follow_the_signature_that_is_shown():
+    """Types would not fit if arguments and parameters were put into different orders."""
+    seen = [lesson for sheet in islice(sheets(0, phase=2), 200) for lesson in sheet if lesson.kind == "reordered"]
+    orders = set()
+    for lesson in seen:
+        for step in parse_plan(lesson.plan, tools=None).steps:
+            if shown := re.search(rf"{step.tool}\((.*)\) - ", lesson.prompt):
+                types = re.findall(r"\w+: (str|int|float|bool|list|Literal)", shown[1])
+                orders.add(tuple(types))
+                for kind, value in zip(types, step.arguments):
+                    text = {"int": int, "float": (int, float), "bool": bool, "list": list}.get(kind, str)
+                    assert isinstance(value, text) or "$" in str(value), (step, shown[1])
+    assert ("str", "int") in orders and ("int", "str") in orders
+
+
+def test_lessons_show_the_tools_they_need(sample):
     asked = [lesson for lesson in sample if lesson.kind in ("request", "renamed", "nothing fits")]
     assert 0 < sum(lesson.kind == "nothing fits" for lesson in asked) / len(asked) < 2 * NOTHING_FITS
     for lesson in sample:
@@ -147,6 +168,30 @@ def test_a_request_of_a_row_is_read_as_if_it_alone_followed_its_tools(tokenizer)
     assert ids[0, second].tolist() == alone[1][0].tolist()
     assert torch.allclose(together[first], logits[0], atol=1e-4)
     assert torch.allclose(together[second], logits[1], atol=1e-4)
+
+
+def test_a_gap_moves_requests_away_from_their_tools(tokenizer):
+    settings = replace(TINY, vocabulary=2_000, gap=300)
+    near = [row for row, _ in islice(rows(replace(settings, gap=0), tokenizer, 0), 10)]
+    far = [row for row, _ in islice(rows(settings, tokenizer, 0), 10)]
+    gaps = {f - n for a, b in zip(near, far, strict=True) for n, f in zip(a.positions, b.positions, strict=True)}
+    assert [a.ids for a in near] == [b.ids for b in far] and min(gaps) == 0 and 100 < max(gaps) <= 300
+
+
+def test_a_run_may_start_from_an_exported_model(tmp_path):
+    pretrain(replace(TINY, steps=2), tmp_path / "one", lambda line: None)
+    export(tmp_path / "one", tmp_path / "one" / "model", "first", {})
+    slow = replace(TINY, steps=1, muon_rate=0.0, adam_rate=0.0, phase=2)
+    pretrain(slow, tmp_path / "two", lambda line: None, base=tmp_path / "one" / "model")
+    export(tmp_path / "two", tmp_path / "two" / "model", "second", {})
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    made = read_json(tmp_path / "two" / "model" / "manifest.json")
+    assert made["base"]["command"] == "first" and made["tokens"] == 3 * TINY.batch * TINY.row
+    with pytest.raises(InputError, match="cannot start from"):
+        pretrain(replace(slow, width=64), tmp_path / "three", lambda line: None, base=tmp_path / "one" / "model")
+    with pytest.raises(InputError, match="holds no exported model"):
+        pretrain(slow, tmp_path / "four", lambda line: None, base=tmp_path)
 
 
 def test_the_learning_rate_rises_stays_and_falls():

@@ -1,9 +1,13 @@
 """What the nano base reads before it ever sees the Mac: an endless, numbered sequence of sheets.
 
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
-seed and i alone. Four kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others beside them;
-the same with opaque tool names, so that descriptions must be read; dates to work out; and pure copying, which a small model
-learns last and needs most. Some requests no tool shown can answer: their plan is empty.
+seed, the phase and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
+beside them; the same with opaque tool names, so that descriptions must be read; the same again with parameters in another
+order, so that signatures must be read; dates to work out; and pure copying, which a small model learns last and needs most.
+Some requests no tool shown can answer: their plan is empty.
+
+Phase 1 teaches what requests and plans look like, and ends with a model that knows the made-up tools by heart (notebook 03
+shows the losses). Phase 2 goes on from there with sheets that cannot be answered by heart.
 """
 
 import inspect
@@ -13,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
 from random import Random
+from typing import Any
 
 from tinyagent_helpers.apis import Domain, load_domains
 from tinyagent_helpers.plans import Plan
@@ -23,7 +28,10 @@ from tinyagent_helpers.tools import Tool
 
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
-MIX = {"request": 0.54, "renamed": 0.12, "dates": 0.08, "copy": 0.26}
+MIXES = {
+    1: {"request": 0.54, "renamed": 0.12, "dates": 0.08, "copy": 0.26, "reordered": 0.0},
+    2: {"request": 0.22, "renamed": 0.08, "dates": 0.12, "copy": 0.22, "reordered": 0.36},
+}
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
 MAX_DISTRACTORS = 14
@@ -32,7 +40,7 @@ COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content",
 
 @dataclass(frozen=True)
 class Lesson:
-    """One example: what the model is shown, and the plan it should write. `kind` is a key of MIX, or "nothing fits"."""
+    """One example: what the model is shown, and the plan it should write. `kind` is a key of a mix, or "nothing fits"."""
 
     prompt: str
     plan: str
@@ -48,26 +56,30 @@ class Asked:
     kind: str
 
 
-def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[Lesson]]:
+def sheets(seed: int, start: int = 0, held_out: bool = False, phase: int = 1) -> Iterator[list[Lesson]]:
     """The lessons of one sheet after another, from sheet number `start` on. The prompts of a sheet are the same up to the
     first separator. `held_out` gives sheets of the domains that training never sees: one in ten, chosen by its name.
     """
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
     for number in count(start):
-        yield _sheet(Random(f"{seed}-{number}"), domains, everything)
+        yield _sheet(Random(f"{seed}-{number}"), MIXES[phase], domains, everything)
 
 
-def _sheet(rng: Random, domains: Sequence[Domain], everything: Sequence[Tool]) -> list[Lesson]:
-    kind, now, schema = rng.choices(list(MIX), list(MIX.values()))[0], draw_now(rng), rng.random() < SCHEMAS
+def _sheet(
+    rng: Random, mix: Mapping[str, float], domains: Sequence[Domain], everything: Sequence[Tool]
+) -> list[Lesson]:
+    kind, now, schema = rng.choices(list(mix), list(mix.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
         tools, asked = _copying(rng)
     elif kind == "dates":
         tools, asked = _dates(rng, now)
     else:
         tools, asked = _requests(rng, now, domains, everything, 2 if schema else MAX_DISTRACTORS)
-    if kind == "renamed":
-        tools, asked = _renamed(rng, tools, asked)
+    if kind == "reordered":
+        tools, asked = _reordered(rng, tools, asked)
+    if kind in ("renamed", "reordered"):
+        tools, asked = _renamed(rng, tools, asked, kind)
     return [_lesson(rng, one, [o for o in asked if o is not one], now, tools, schema) for one in asked]
 
 
@@ -112,12 +124,26 @@ def _with_distractors(
     return {tool.name: tool for tool in tools}
 
 
-def _renamed(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
+def _reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
+    """The same tools and plans with the required parameters in another order."""
+    orders = {name: rng.sample(range(tool.required), tool.required) for name, tool in tools.items()}
+
+    def reorder(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+        return (*(values[i] for i in orders[name]), *values[len(orders[name]) :])
+
+    shown = {name: replace(tool, parameters=reorder(name, tool.parameters)) for name, tool in tools.items()}
+    plans = [Plan.of((step.tool, reorder(step.tool, step.arguments)) for step in one.plan.steps) for one in asked]
+    return shown, [replace(one, plan=plan) for one, plan in zip(asked, plans, strict=True)]
+
+
+def _renamed(
+    rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked], kind: str
+) -> tuple[dict[str, Tool], list[Asked]]:
     """The same tools and plans under names that say nothing."""
     names = {name: f"{_word(rng)}_{_word(rng)}" for name in tools}
     shown = {names[name]: replace(tool, name=names[name]) for name, tool in tools.items()}
     renamed = [Plan.of((names[step.tool], step.arguments) for step in one.plan.steps) for one in asked]
-    kinds = ["renamed" if one.kind == "request" else one.kind for one in asked]
+    kinds = [kind if one.kind == "request" else one.kind for one in asked]
     return shown, [Asked(one.request, plan, kind) for one, plan, kind in zip(asked, renamed, kinds, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 Everything about a run follows from its settings and seed; a run that was interrupted goes on from its last checkpoint.
 Weights and optimizer state are safetensors. Sizes and rates are those that did best in short trials at this scale (Muon on
-the hidden matrices, a plateau and a straight fall); nothing has been trained to the end with them yet.
+the hidden matrices, a plateau and a straight fall). A run may go on from the weights of an earlier one, see `pretrain`.
 """
 
 import math
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -38,7 +39,11 @@ LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits 
 
 @dataclass(frozen=True)
 class Settings:
-    """A run. `warmup` and `decay` are shares of the steps; learning rates are those of Muon (matrices) and AdamW (the rest)."""
+    """A run. `warmup` and `decay` are shares of the steps; learning rates are those of Muon (matrices) and AdamW (the rest).
+
+    `phase` names the mix of `curriculum.MIXES`. `gap` positions at most are skipped between a sheet's tools and its
+    requests, so that a model that reads short rows also learns long distances (PoSE; Zhu et al., 2023).
+    """
 
     layers: int = 6
     heads: int = 8
@@ -53,7 +58,12 @@ class Settings:
     adam_rate: float = 3e-3
     warmup: float = 0.02
     decay: float = 0.4
+    phase: int = 1
+    gap: int = 0
     seed: int = 0
+
+
+PHASES = {1: Settings(), 2: Settings(phase=2, gap=320, steps=2_200)}
 
 
 def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokenizerFast:
@@ -132,7 +142,7 @@ def rows(
     A sheet goes where its tools and two of its requests still fit; requests that do not fit are left out.
     """
     row = Row()
-    for number, sheet in enumerate(sheets(settings.seed, start, held_out), start):
+    for number, sheet in enumerate(sheets(settings.seed, start, held_out, settings.phase), start):
         tools, pieces = _pieces(sheet, tokenizer)
         needed = len(tools) + sum(len(prompt) + len(plan) for prompt, plan in pieces[:2])
         if needed > settings.row:
@@ -141,9 +151,10 @@ def rows(
             yield row.padded(settings.row, tokenizer.pad_token_id), number
             row = Row()
         row.add(tools, [UNSEEN] * len(tools), 0, number, 0)
+        first = len(tools) + Random(number).randrange(settings.gap + 1)
         for request, (prompt, plan) in enumerate(pieces, 1):
             if len(row.ids) + len(prompt) + len(plan) <= settings.row:
-                row.add(prompt + plan, [UNSEEN] * len(prompt) + plan, len(tools), number, request)
+                row.add(prompt + plan, [UNSEEN] * len(prompt) + plan, first, number, request)
 
 
 def _pieces(
@@ -168,15 +179,23 @@ def tensors_of(batch: Sequence[Row]) -> tuple[torch.Tensor, ...]:
 
 
 def pretrain(
-    settings: Settings, folder: Path, report: Callable[[str], None], save_every: int = 200
+    settings: Settings,
+    folder: Path,
+    report: Callable[[str], None],
+    save_every: int = 200,
+    base: Path | None = None,
 ) -> dict[str, float]:
     """Train, or go on training, the model in `folder`; return the last loss, and the seconds that all of it has taken.
 
+    With a `base`, a folder that `export` wrote, training starts from its tokenizer and weights.
+
     Raises:
-        InputError: the folder holds a run with other settings or other data.
+        InputError: the folder holds a run with other settings or other data, or the base has another shape.
     """
-    tokenizer = _claim(make_folder(folder), settings)
+    tokenizer = _claim(make_folder(folder), settings, base)
     model = new_model(settings, tokenizer)
+    if base:
+        _start_from(model, base)
     optimizers = new_optimizers(model, settings)
     state = _resume(folder, model, optimizers)
     data, started, first = rows(settings, tokenizer, state["sheet"]), time.monotonic(), state["step"]
@@ -235,9 +254,22 @@ def _step(
     return loss.item()
 
 
-def _claim(folder: Path, settings: Settings) -> PreTrainedTokenizerFast:
+def _start_from(model: LlamaForCausalLM, base: Path) -> None:
+    """Take over the weights of a model that has been exported.
+
+    Raises:
+        InputError: there is none, or it has another shape.
+    """
+    try:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(base, dtype=torch.float32).state_dict())
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"training cannot start from {base}: {str(error).splitlines()[0]}") from None
+
+
+def _claim(folder: Path, settings: Settings, base: Path | None) -> PreTrainedTokenizerFast:
     """Note what the run is made of, or see that it is the same one; return its tokenizer."""
     source = {"settings": asdict(settings), "data": digest(APIS, VALUES), "template": NANO_TEMPLATE.hash}
+    source["base"] = read_manifest(base) if base else None
     path = folder / "run.json"
     if path.exists():
         if different := [key for key, value in source.items() if read_json(path).get(key) != value]:
@@ -245,7 +277,11 @@ def _claim(folder: Path, settings: Settings) -> PreTrainedTokenizerFast:
                 f"{folder} holds a run with other {', '.join(different)}; choose another folder, or delete it"
             )
         return PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer = train_tokenizer(settings.vocabulary, settings.seed, settings.texts)
+    tokenizer = (
+        PreTrainedTokenizerFast.from_pretrained(base)
+        if base
+        else train_tokenizer(settings.vocabulary, settings.seed, settings.texts)
+    )
     tokenizer.save_pretrained(folder)
     write_json(path, source)
     return tokenizer
@@ -302,6 +338,19 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     return LlamaForCausalLM.from_pretrained(checkpoint), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
+def read_manifest(base: Path) -> dict:
+    """How an exported model was made.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (base / "manifest.json").exists():
+        raise InputError(
+            f"{base} holds no exported model; give the folder DIR/model of tinyagent pretrain --output DIR"
+        )
+    return read_json(base / "manifest.json")
+
+
 def export(folder: Path, target: Path, command: str, measured: dict[str, float]) -> None:
     """Write the model of a run as it ships: weights in bfloat16, tokenizer, and a manifest that says how it was made."""
     model, tokenizer = load_base(folder)
@@ -309,8 +358,11 @@ def export(folder: Path, target: Path, command: str, measured: dict[str, float])
     settings = run["settings"]
     model.to(torch.bfloat16).save_pretrained(make_folder(target))
     tokenizer.save_pretrained(target)
-    size = {"parameters": model.num_parameters(), "tokens": state["step"] * settings["batch"] * settings["row"]}
-    made = {"command": command, "minutes": round(state["seconds"] / 60), "hardware": hardware(), "loss": state["loss"]}
+    before = run["base"] or {"tokens": 0, "minutes": 0}
+    tokens = before["tokens"] + state["step"] * settings["batch"] * settings["row"]
+    minutes = before["minutes"] + round(state["seconds"] / 60)
+    size = {"parameters": model.num_parameters(), "tokens": tokens}
+    made = {"command": command, "minutes": minutes, "hardware": hardware(), "loss": state["loss"]}
     write_json(target / "manifest.json", run | size | made | measured)
 
 
@@ -323,7 +375,7 @@ def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
     tokenizer.padding_side = "left"
     settings = Settings(**read_json(folder / "run.json")["settings"] | {"seed": seed})
     losses = [_loss(model, [row]).item() for row, _ in islice(rows(settings, tokenizer, 0, held_out=True), count)]
-    lessons = [sheet[0] for sheet in islice(sheets(seed, held_out=True), count)]
+    lessons = [sheet[0] for sheet in islice(sheets(seed, held_out=True, phase=settings.phase), count)]
     exact, right = 0, 0
     for start in range(0, count, 20):
         batch = lessons[start : start + 20]
