@@ -418,6 +418,7 @@ total = synthesize(RecordedTeacher(), 80_000, 0, Path({str(tmp_path)!r})).total
 print(json.dumps([total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """,
     ]
+    command = ["sh", "-c", '"$@"; exit $?', "sh", *command]  # or the child's peak would begin at this process' own
     started = time.perf_counter()
     total, kilobytes = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout

@@ -32,7 +32,7 @@ def home(tmp_path_factory):
     tokenizer = train_tokenizer(700, 0, 200)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
         max_position_embeddings=4096, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
     )  # fmt: skip
@@ -116,10 +116,10 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
 
 def test_training_teaches(home, short_answers):
     losses = []
-    settings = replace(TINY, epochs=60, rows=4, batch=4, validation=1, rank=16, alpha=32, rate=2e-2)
+    settings = replace(TINY, epochs=80, rows=4, batch=4, validation=1, rank=0, alpha=0)
     train(home, "taught", settings, lambda line: losses.append(line))
     values = [float(line.split("loss ")[1].split(",")[0]) for line in losses if "loss" in line]
-    assert values[-1] < values[0] - 0.1
+    assert values[-1] < values[0] / 2
 
 
 def test_all_weights_can_be_trained_instead(home, short_answers):
