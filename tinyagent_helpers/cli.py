@@ -258,7 +258,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from tinyagent_helpers.artifacts import read_jsonl
     from tinyagent_helpers.evaluation import evaluate, read_test_splits
-    from tinyagent_helpers.models import load_planner
+    from tinyagent_helpers.models import load_planner, read_manifest
     from tinyagent_helpers.prompts import ExampleIndex, template_of
 
     chosen, started = profile(options.profile), time.monotonic()
@@ -268,9 +268,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     figures = evaluate(model, template, splits, lambda line: print(line, file=sys.stderr, flush=True), index)
     seconds = time.monotonic() - started
     if options.record:
-        which = f" --model {options.model}" if options.model else ""
-        which += f" --examples {options.examples}" if options.examples is not None else ""
-        command = f"tinyagent evaluate --data DIR --limit {options.limit}{which}"
+        command = f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('examples',))}"
+        if options.model:
+            command = f"{read_manifest(options.model).get('command', '')}; {command} --model ADAPTER"
         _record(options.record, figures, command, chosen.name, 0, seconds)
     if options.json:
         _print_json({"figures": figures, "seconds": round(seconds, 1)})
@@ -283,7 +283,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tinyagent_helpers.training import train_planner
 
-    changes = {key: getattr(options, key) for key in ("rows", "epochs", "batch", "negatives", "seed")}
+    settings = ("rows", "epochs", "batch", "negatives", "seed")
+    changes = {key: getattr(options, key) for key in settings}
     if options.full:
         changes |= {"rank": 0, "alpha": 0}
     manifest = train_planner(
@@ -294,6 +295,7 @@ def _train(options: argparse.Namespace) -> int:
         lambda line: print(line, file=sys.stderr, flush=True),
         base=options.base,
         examples=options.examples,
+        command=f"tinyagent train --data DIR --output ADAPTER{_said(options, (*settings, 'examples', 'full'))}",
     )
     if options.json:
         _print_json(manifest)
@@ -301,6 +303,12 @@ def _train(options: argparse.Namespace) -> int:
         success = manifest["validation_success"]
         print(f"{options.output}: validation success {success:.0%}, {manifest['seconds'] / 60:.1f} minutes")
     return 0
+
+
+def _said(options: argparse.Namespace, names: Sequence[str]) -> str:
+    """These options as they were given, those left out left out."""
+    given = {name: value for name in names if (value := getattr(options, name)) is not None and value is not False}
+    return "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in given.items())
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from openai import APIError, OpenAI
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, TextIteratorStreamer
 from transformers.utils.logging import disable_progress_bar
@@ -133,6 +132,8 @@ class ServerModel:
 
     def __init__(self, url: str, name: str, *, template: str = "", context: int = 4096, timeout: float = 60.0):
         self.name, self.template, self.context = name, template, context
+        from openai import OpenAI  # takes a second, which a cold `ask` does not have
+
         self._client = OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=timeout)
 
     def count_tokens(self, prompt: str) -> int:
@@ -145,6 +146,8 @@ class ServerModel:
         Raises:
             InputError: the server cannot be used.
         """
+        from openai import APIError
+
         try:
             with self._client.chat.completions.create(
                 model=self.name,
@@ -202,6 +205,12 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
     return model, tokenizer
 
 
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """What a model is made of, as training left it; nothing for a model from elsewhere."""
+    path = Path(folder) / "manifest.json"
+    return read_json(path) if path.exists() else {}
+
+
 def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     """A tuned planner: the folder that fine-tuning left (an adapter or a whole model, with its manifest), or, on nano and
     without a path, the one that ships.
@@ -210,7 +219,7 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
         InputError: it is not there, or not what it should be.
     """
     folder = Path(path or NANO_ADAPTER)
-    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    manifest = read_manifest(folder)
     if (folder / "adapter_config.json").exists():
         base = manifest.get("base") or (NANO_BASE if profile.name == "nano" else "")
         model, tokenizer = load_base(profile, base)

@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
 from tinyagent_helpers.curriculum import Lesson, sheets
+from tinyagent_helpers.models import read_manifest
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
 from tinyagent_helpers.results import hardware
@@ -266,10 +267,21 @@ def _start_from(model: LlamaForCausalLM, base: Path) -> None:
         raise InputError(f"training cannot start from {base}: {str(error).splitlines()[0]}") from None
 
 
+def _exported(base: Path) -> dict:
+    """How an exported model was made.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (made := read_manifest(base)):
+        raise InputError(f"{base} holds no exported model; give the folder DIR/model of tinyagent pretrain --output DIR")
+    return made
+
+
 def _claim(folder: Path, settings: Settings, base: Path | None) -> PreTrainedTokenizerFast:
     """Note what the run is made of, or see that it is the same one; return its tokenizer."""
     source = {"settings": asdict(settings), "data": digest(APIS, VALUES), "template": NANO_TEMPLATE.hash}
-    source["base"] = read_manifest(base) if base else None
+    source["base"] = _exported(base) if base else None
     path = folder / "run.json"
     if path.exists():
         if different := [key for key, value in source.items() if read_json(path).get(key) != value]:
@@ -336,19 +348,6 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
         raise InputError(f"{folder} holds no trained model; run tinyagent pretrain --output {folder} first")
     checkpoint = folder / read_json(folder / "state.json")["checkpoint"]
     return LlamaForCausalLM.from_pretrained(checkpoint), PreTrainedTokenizerFast.from_pretrained(folder)
-
-
-def read_manifest(base: Path) -> dict:
-    """How an exported model was made.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not (base / "manifest.json").exists():
-        raise InputError(
-            f"{base} holds no exported model; give the folder DIR/model of tinyagent pretrain --output DIR"
-        )
-    return read_json(base / "manifest.json")
 
 
 def export(folder: Path, target: Path, command: str, measured: dict[str, float]) -> None:

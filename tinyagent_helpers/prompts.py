@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.tools import Tool
@@ -165,6 +163,8 @@ class ExampleIndex:
     """Finds the training examples whose requests are most like a new one (TF-IDF over words, cosine)."""
 
     def __init__(self, rows: Sequence[Mapping[str, str]]):
+        from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second, which a cold `ask` does not have
+
         self._rows = rows
         self._vectorizer = TfidfVectorizer(sublinear_tf=True)
         self._vectors = self._vectorizer.fit_transform(row["request"] for row in rows)

@@ -144,10 +144,12 @@ def train_planner(
     report: Callable[[str], None],
     base: str | Path = "",
     examples: int | None = None,
+    command: str = "",
 ) -> dict[str, Any]:
     """Fine-tune a profile's base, with its settings but for `changes`, on what `synthesize` left in `data`.
 
-    `examples`: how many in-context examples a prompt shows, if not as many as is usual for the profile.
+    `examples`: how many in-context examples a prompt shows, if not as many as is usual for the profile. `command` is kept in
+    the manifest.
 
     Raises:
         InputError: there are no examples, or what `fine_tune` raises.
@@ -161,8 +163,8 @@ def train_planner(
     )
     index = ExampleIndex(rows) if template.examples else None
     pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
-    model = load_base(profile, base, settings.four_bits)
-    return fine_tune(model, pairs, validation, template, settings, folder, provenance(profile, base), report, index)
+    model, source = load_base(profile, base, settings.four_bits), provenance(profile, base) | {"command": command}
+    return fine_tune(model, pairs, validation, template, settings, folder, source, report, index)
 
 
 def provenance(profile: Profile, base: str | Path = "") -> dict[str, str]:
