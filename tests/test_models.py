@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -185,6 +186,48 @@ def test_the_agent_plans_joins_and_plans_again_with_a_model(mac):
     assert "Earlier plan, which failed:" in model.prompts[2]
 
 
+def test_a_planner_can_be_cancelled_while_its_model_works():
+    class Slow(Says):
+        def stream(self, prompt, limit=300):
+            try:
+                for _ in range(100):
+                    time.sleep(0.05)
+                    yield "x"
+            finally:
+                closed.append(True)
+
+    async def cancel():
+        planner = ModelPlanner(Slow(), NANO_TEMPLATE)
+        task = asyncio.ensure_future(_collect(planner.stream("Text Sid", NOW, [])))
+        await asyncio.sleep(0.12)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    closed, started = [], time.monotonic()
+    asyncio.run(cancel())
+    assert closed == [True] and time.monotonic() - started < 2
+
+
+async def _collect(pieces):
+    return [piece async for piece in pieces]
+
+
+def test_what_fails_while_a_model_writes_is_raised_where_it_is_read(tiny, monkeypatch):
+    model = TransformersModel(*tiny, name="broken")
+    monkeypatch.setattr(model, "_generate", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(model.stream("Text Sid"))
+
+
+def test_results_too_long_to_be_read_are_listed():
+    model = Says("never asked")
+    model.context = 350
+    done = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], observation="+1 23")])
+    join = asyncio.run(ModelJoiner(model, NANO_TEMPLATE).join("x" * 2_000, [done], True))
+    assert join.message == "+1 23" and not model.prompts
+
+
 def test_a_joiner_that_writes_nonsense_or_wants_too_much_is_caught():
     failed = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], error="There is no contact 'Sid'.")])
     done = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], observation="+1 2\n3" + "x" * 999)])
@@ -213,6 +256,8 @@ def test_plans_for_a_file_resume_and_bad_lines_are_named(tmp_path):
     for bad, message in (
         ({"now": "soon"}, "'0': Invalid isoformat"),
         ({"request": " "}, "'0': the request is empty"),
+        ({"request": "half a \ud800 pair"}, "'0': the request is not valid Unicode"),
+        ({"now": "9999-12-31T09:00:00"}, "'0': the year"),
         ({"id": "1"}, "id '1' stands in it twice"),
     ):
         source.write_text("".join(json.dumps(line) + "\n" for line in [lines[0] | bad, lines[1]]))

@@ -107,6 +107,8 @@ def test_held_out_sheets_are_of_other_domains():
     held_out = [sheet[0] for sheet in islice(sheets(0, held_out=True), 200) if sheet[0].kind == "request"]
     tools = {step.tool for lesson in held_out for step in parse_plan(lesson.plan, tools=None).steps}
     assert len(tools) > 20
+    every = {lesson.prompt for sheet in islice(sheets(0), 400) for lesson in sheet}
+    assert not any(lesson.prompt in every for sheet in islice(sheets(0, held_out=True), 200) for lesson in sheet)
     assert not [tool for tool in tools if f". {tool}(" in train or f'"name": "{tool}"' in train]
 
 

@@ -65,7 +65,11 @@ def test_the_hash_changes_with_anything_the_model_would_read(monkeypatch):
     template = PromptTemplate()
     before = template.hash
     assert before == PromptTemplate().hash != PromptTemplate(examples=2).hash
-    monkeypatch.setattr("tinyagent_helpers.prompts.JOIN", "join() - Stop.")
+    for name, text in (("JOIN", "join() - Stop."), ("HOW_TO_JOIN", "Say what happened."), ("SEPARATOR", "---")):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"tinyagent_helpers.prompts.{name}", text)
+            assert template.hash != before
+    monkeypatch.setattr("tinyagent_helpers.prompts.results", lambda plan, observations: "Result: x")
     assert template.hash != before
 
 

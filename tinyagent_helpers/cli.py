@@ -7,13 +7,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import InputError, stage
 from tinyagent_helpers.profiles import PROFILES, profile
+from tinyagent_helpers.times import moment_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,9 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
-    evaluate.add_argument("--limit", type=int, default=300, help="requests of a split at most")
+    evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
-    evaluate.add_argument("--examples", type=int, help="training examples in the prompt")
+    evaluate.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
     _add_model(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
@@ -113,11 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     train.add_argument("--output", type=Path, required=True, metavar="DIR")
     train.add_argument("--base", default="", metavar="DIR", help="instead of the profile's base")
-    train.add_argument("--rows", type=int, help="rows of the training split to use")
+    train.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
     train.add_argument("--epochs", type=float)
-    train.add_argument("--batch", type=int, help="examples a step, over all processes")
-    train.add_argument("--negatives", type=int, help="how many tools that are not needed a prompt may show")
-    train.add_argument("--examples", type=int, help="training examples in the prompt")
+    train.add_argument("--batch", type=_at_least(1), help="examples a step, over all processes")
+    train.add_argument("--negatives", type=_at_least(0), help="how many tools that are not needed a prompt may show")
+    train.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
     train.add_argument("--full", action="store_true", help="train all weights, not an adapter")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--json", action="store_true", help="print one JSON object")
@@ -130,13 +131,27 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default="", metavar="DIR", help="what train wrote; by default the planner that ships"
     )
+    command.add_argument(
+        "--server",
+        metavar="URL",
+        help="an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; --model is its name",
+    )
 
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None)
+        return moment_of(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2024-05-24T09:00:00") from None
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} on")
+        return int(text)
+
+    return number
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -195,7 +210,6 @@ def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, s
 def _ask(options: argparse.Namespace) -> int:
     from tinyagent_helpers.agent import Agent
     from tinyagent_helpers.mac.simulated import SimulatedMac
-    from tinyagent_helpers.models import load_planner
     from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
     from tinyagent_helpers.prompts import template_of
     from tinyagent_helpers.sanity import check_request
@@ -203,7 +217,7 @@ def _ask(options: argparse.Namespace) -> int:
 
     check_request(options.request)
     chosen, now = profile(options.profile), options.now or datetime.now().replace(microsecond=0)
-    model, template = load_planner(chosen, options.model), template_of(chosen)
+    model, template = _language_model(options), template_of(chosen)
     planner = ModelPlanner(model, template)
     planner.prompt(options.request, now)
     if options.plan_only:
@@ -221,6 +235,15 @@ def _ask(options: argparse.Namespace) -> int:
                 print(f"  {step.id}: {step.error and f'failed: {step.error}' or step.observation}")
         print(run.answer)
     return 0 if run.succeeded else 1
+
+
+def _language_model(options: argparse.Namespace) -> Any:
+    """The model that the options name."""
+    from tinyagent_helpers.models import ServerModel, load_planner
+
+    if options.server:
+        return ServerModel(options.server, options.model or "default")
+    return load_planner(profile(options.profile), options.model)
 
 
 def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
@@ -242,12 +265,11 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from tinyagent_helpers.models import load_planner
     from tinyagent_helpers.planner import ModelPlanner, plan_file
     from tinyagent_helpers.prompts import template_of
 
     chosen = profile(options.profile)
-    planner = ModelPlanner(load_planner(chosen, options.model), template_of(chosen))
+    planner = ModelPlanner(_language_model(options), template_of(chosen))
     started = time.monotonic()
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
@@ -258,19 +280,19 @@ def _plan(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from tinyagent_helpers.artifacts import read_jsonl
     from tinyagent_helpers.evaluation import evaluate, read_test_splits
-    from tinyagent_helpers.models import load_planner, read_manifest
+    from tinyagent_helpers.models import read_manifest
     from tinyagent_helpers.prompts import ExampleIndex, template_of
 
     chosen, started = profile(options.profile), time.monotonic()
     template = template_of(chosen, options.examples)
-    model, splits = load_planner(chosen, options.model), read_test_splits(options.data, options.limit)
+    model, splits = _language_model(options), read_test_splits(options.data, options.limit)
     index = ExampleIndex(list(read_jsonl(options.data / "train.jsonl"))) if template.examples else None
     figures = evaluate(model, template, splits, lambda line: print(line, file=sys.stderr, flush=True), index)
     seconds = time.monotonic() - started
     if options.record:
-        command = f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('examples',))}"
-        if options.model:
-            command = f"{read_manifest(options.model).get('command', '')}; {command} --model ADAPTER"
+        command = f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('profile', 'examples'))}"
+        if made := read_manifest(options.model).get("command") if options.model else "":
+            command = f"{made}; {command} --model ADAPTER"
         _record(options.record, figures, command, chosen.name, 0, seconds)
     if options.json:
         _print_json({"figures": figures, "seconds": round(seconds, 1)})
@@ -281,12 +303,12 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from tinyagent_helpers.training import train_planner
+    from tinyagent_helpers.training import is_main, train_planner
 
     settings = ("rows", "epochs", "batch", "negatives", "seed")
     changes = {key: getattr(options, key) for key in settings}
     if options.full:
-        changes |= {"rank": 0, "alpha": 0}
+        changes |= {"rank": 0, "alpha": 0, "four_bits": False}
     manifest = train_planner(
         profile(options.profile),
         options.data,
@@ -295,19 +317,22 @@ def _train(options: argparse.Namespace) -> int:
         lambda line: print(line, file=sys.stderr, flush=True),
         base=options.base,
         examples=options.examples,
-        command=f"tinyagent train --data DIR --output ADAPTER{_said(options, (*settings, 'examples', 'full'))}",
+        command=f"tinyagent train --data DIR --output ADAPTER{_said(options, ('profile', 'base', *settings, 'examples', 'full'))}",
     )
-    if options.json:
+    if options.json and is_main():
         _print_json(manifest)
-    else:
+    elif is_main():
         success = manifest["validation_success"]
-        print(f"{options.output}: validation success {success:.0%}, {manifest['seconds'] / 60:.1f} minutes")
+        measured = "not measured, there are no validation requests" if success is None else f"{success:.0%}"
+        print(f"{options.output}: validation success {measured}, {manifest['seconds'] / 60:.1f} minutes")
     return 0
 
 
 def _said(options: argparse.Namespace, names: Sequence[str]) -> str:
     """These options as they were given, those left out left out."""
-    given = {name: value for name in names if (value := getattr(options, name)) is not None and value is not False}
+    given = {
+        name: value for name in names if (value := getattr(options, name)) not in ("", None) and value is not False
+    }
     return "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in given.items())
 
 

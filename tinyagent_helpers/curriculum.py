@@ -1,7 +1,7 @@
 """What the nano base reads before it ever sees the Mac: an endless, numbered sequence of sheets.
 
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
-seed, the phase and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
+seed, the phase and i alone (two phases need two seeds, or they share requests). Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
 beside them; the same with opaque tool names, so that descriptions must be read; the same again with parameters in another
 order, so that signatures must be read; dates to work out; and pure copying, which a small model learns last and needs most.
 Some requests no tool shown can answer: their plan is empty.
@@ -63,7 +63,9 @@ def sheets(seed: int, start: int = 0, held_out: bool = False, phase: int = 1) ->
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
     for number in count(start):
-        yield _sheet(Random(f"{seed}-{number}"), MIXES[phase], domains, everything)
+        yield _sheet(
+            Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}"), MIXES[phase], domains, everything
+        )
 
 
 def _sheet(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, TextIteratorStreamer
 from transformers.utils.logging import disable_progress_bar
@@ -23,6 +24,7 @@ disable_progress_bar()
 NANO_BASE = DATA / "models" / "nano-base"
 NANO_ADAPTER = DATA / "models" / "nano-adapter"
 MAX_NEW_TOKENS = 300
+CHAT_OPTIONS = {"enable_thinking": False}  # a plan is wanted at once, also of models that could think aloud first
 
 
 class LanguageModel(Protocol):
@@ -55,6 +57,7 @@ class TransformersModel:
             batch,
         )
         self.context = model.config.max_position_embeddings
+        self._own_end = tokenizer.eos_token == END_OF_PLAN  # else the end of a plan is text like any other
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""
@@ -62,12 +65,14 @@ class TransformersModel:
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
         """The continuation, piece by piece; generation runs in a thread and stops when nobody listens any more."""
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=False)
-        abandoned = threading.Event()
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=not self._own_end)
+        abandoned, failed = threading.Event(), []
 
         def work() -> None:
             try:
                 self._generate([self._ids(prompt)], limit, streamer, lambda *_: abandoned.is_set())
+            except Exception as error:  # whatever it is, it is raised where the stream is read
+                failed.append(error)
             finally:
                 streamer.end()
 
@@ -75,6 +80,8 @@ class TransformersModel:
         worker.start()
         try:
             yield from _until_end(streamer)
+            if failed:
+                raise failed[0]
         finally:
             abandoned.set()
             worker.join()
@@ -85,7 +92,9 @@ class TransformersModel:
         texts, order = {}, sorted(range(len(ids)), key=lambda i: len(ids[i]))
         for start in range(0, len(order), self.batch):
             numbers = order[start : start + self.batch]
-            made = self.tokenizer.batch_decode(self._generate([ids[i] for i in numbers], limit))
+            made = self.tokenizer.batch_decode(
+                self._generate([ids[i] for i in numbers], limit), skip_special_tokens=not self._own_end
+            )
             texts |= {i: "".join(_until_end([text])) for i, text in zip(numbers, made, strict=True)}
         return [texts[i] for i in range(len(prompts))]
 
@@ -93,7 +102,7 @@ class TransformersModel:
         if not self.tokenizer.chat_template:
             return self.tokenizer(prompt)["input_ids"]
         message = [{"role": "user", "content": prompt}]
-        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, **CHAT_OPTIONS)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     @torch.inference_mode()
@@ -111,13 +120,12 @@ class TransformersModel:
             start = torch.tensor([prompts[0][:shared]], device=device)
             self.model(input_ids=start, past_key_values=cache, logits_to_keep=1)
             cache.batch_repeat_interleave(len(prompts))
-        ends = self.tokenizer.eos_token == END_OF_PLAN
         made = self.model.generate(
             input_ids=torch.tensor(ids, device=device),
             attention_mask=torch.tensor(seen, device=device),
             past_key_values=cache,
             tokenizer=self.tokenizer,
-            stop_strings=None if ends else [END_OF_PLAN],
+            stop_strings=None if self._own_end else [END_OF_PLAN],
             stopping_criteria=[stop] if stop else None,
             streamer=streamer,
             max_new_tokens=limit,
@@ -130,15 +138,15 @@ class TransformersModel:
 class ServerModel:
     """A model behind an OpenAI-compatible server: llama.cpp, vLLM, Ollama, LM Studio or a hosted one."""
 
-    def __init__(self, url: str, name: str, *, template: str = "", context: int = 4096, timeout: float = 60.0):
+    def __init__(self, url: str, name: str, *, template: str = "", context: int = 32_768, timeout: float = 60.0):
         self.name, self.template, self.context = name, template, context
         from openai import OpenAI  # takes a second, which a cold `ask` does not have
 
         self._client = OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=timeout)
 
     def count_tokens(self, prompt: str) -> int:
-        """An upper estimate (a token has three characters or more), as servers have no common way to count."""
-        return len(prompt) // 3 + 1
+        """An upper estimate, as servers have no common way to count: no tokenizer makes more tokens than bytes."""
+        return len(prompt.encode())
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
         """The continuation, piece by piece.
@@ -146,6 +154,7 @@ class ServerModel:
         Raises:
             InputError: the server cannot be used.
         """
+        from httpx import HTTPError
         from openai import APIError
 
         try:
@@ -157,7 +166,7 @@ class ServerModel:
                 stream=True,
             ) as chunks:
                 yield from _until_end(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-        except APIError as error:
+        except (APIError, HTTPError) as error:
             raise InputError(
                 f"{self.name} does not answer ({error}); check the URL, the model's name and the key"
             ) from None
@@ -196,13 +205,21 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
             arguments["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
             )
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+            arguments["device_map"] = {"": device()}
+        dtype = torch.bfloat16 if device().type == "cuda" and profile.name != "nano" else torch.float32
         model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=dtype, **arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise InputError(f"the model {source} cannot be loaded: {str(error).splitlines()[0]}") from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return model if four_bits else model.to(device()), tokenizer
+
+
+def device() -> torch.device:
+    """Where models live: this process' GPU, if there is one (LOCAL_RANK is set by `accelerate launch`), or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -218,12 +235,14 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     Raises:
         InputError: it is not there, or not what it should be.
     """
+    if not path and profile.name != "nano":
+        raise InputError(f"no planner ships for the profile {profile.name}; give --model, the folder that train wrote")
     folder = Path(path or NANO_ADAPTER)
     manifest = read_manifest(folder)
     if (folder / "adapter_config.json").exists():
         base = manifest.get("base") or (NANO_BASE if profile.name == "nano" else "")
         model, tokenizer = load_base(profile, base)
-        if (weights := manifest.get("weights")) and weights != digest(Path(base) / "model.safetensors"):
+        if (weights := manifest.get("weights")) and weights != digest(Path(base or NANO_BASE) / "model.safetensors"):
             raise InputError(
                 f"the adapter in {folder} was trained on other weights than those in {base}; train it again"
             )
@@ -241,7 +260,10 @@ def add_adapter(model: Any, folder: Path, scale: float = 1.0) -> None:
         InputError: it is for a model with other layers.
     """
     config = read_json(folder / "adapter_config.json")
-    tensors = load_file(folder / "adapter_model.safetensors")
+    try:
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the adapter in {folder} cannot be read ({error}); train it again") from None
     for name, a in tensors.items():
         if ".lora_A." in name:
             b, layer = tensors[name.replace(".lora_A.", ".lora_B.")], name.removeprefix("base_model.model.")

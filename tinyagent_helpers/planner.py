@@ -14,6 +14,7 @@ from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, check_fits
 from tinyagent_helpers.sanity import check_request
+from tinyagent_helpers.times import moment_of
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 MAX_OBSERVATION = 300  # characters of a result that the model is shown
@@ -28,7 +29,7 @@ def check_template(model: LanguageModel, template: PromptTemplate) -> None:
     if model.template and model.template != template.hash:
         raise InputError(
             f"{model.name} was trained on another prompt template ({model.template}, not {template.hash}): "
-            "train it again, or give as many --examples as in training"
+            "train it again, or use as many examples as in training"
         )
 
 
@@ -56,11 +57,16 @@ class ModelPlanner:
 
     async def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
         """The plan's text as the model writes it; the model works in a thread."""
-        pieces = self.model.stream(self.prompt(request, now, earlier))
+        pieces, turn = self.model.stream(self.prompt(request, now, earlier)), None
         try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while True:
+                turn = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+                if (piece := await asyncio.shield(turn)) is None:
+                    break
                 yield piece
-        finally:
+        finally:  # also if cancelled: a generator can only be closed once its thread has come back
+            if turn:
+                await asyncio.wait([turn])
             pieces.close()
 
 
@@ -80,11 +86,15 @@ class ModelJoiner:
             problem = f" ({last.error})" if last.error else ""
             return Join(f"I found no way to do that with my tools{problem}.", "The plan is empty.")
         prompt = self.template.join(request, last.plan, observations(last))
-        [text] = await asyncio.to_thread(self.model.complete, [prompt])
         try:
+            check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
+            [text] = await asyncio.to_thread(self.model.complete, [prompt])
             join = parse_join(text.removesuffix(END_OF_PLAN))
-        except JoinError:
-            join = Join(" ".join(observations(last)), "The joiner wrote nothing that can be read.")
+        except (InputError, JoinError):
+            join = Join(
+                " ".join(observations(last)),
+                "The joiner could not read the results, or wrote nothing that can be read.",
+            )
         if join.replan and not may_replan:
             return Join(f"I could not do all of it: {'; '.join(last.problems)}.", join.thought)
         return join
@@ -114,7 +124,10 @@ def write_plans(
     for row in rows:
         examples = index.nearest(row["request"], template.examples) if index else ()
         prompt = template.plan(row["request"], moment(row["now"]), tools(row), examples)
-        prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
+        try:
+            prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
+        except InputError as error:
+            raise InputError(f"{row['id']!r}: {error}") from None
     return dict(zip((row["id"] for row in rows), model.complete(prompts), strict=True))
 
 
@@ -154,7 +167,7 @@ def _requests(source: Path) -> list[dict[str, Any]]:
     rows, seen = list(read_jsonl(source, ("id", "request", "now"))), set()
     for row in rows:
         try:
-            row["now"] = str(datetime.fromisoformat(row["now"]).replace(tzinfo=None, microsecond=0))
+            row["now"] = str(moment_of(row["now"]))
             check_request(row["request"])
         except ValueError as error:
             raise InputError(f"{source}, {row['id']!r}: {error}") from None

@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
 from tinyagent_helpers.curriculum import Lesson, sheets
-from tinyagent_helpers.models import read_manifest
+from tinyagent_helpers.models import device, read_manifest
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
 from tinyagent_helpers.results import hardware
@@ -194,7 +194,7 @@ def pretrain(
         InputError: the folder holds a run with other settings or other data, or the base has another shape.
     """
     tokenizer = _claim(make_folder(folder), settings, base)
-    model = new_model(settings, tokenizer)
+    model = new_model(settings, tokenizer).to(device())
     if base:
         _start_from(model, base)
     optimizers = new_optimizers(model, settings)
@@ -274,7 +274,9 @@ def _exported(base: Path) -> dict:
         InputError: there is none.
     """
     if not (made := read_manifest(base)):
-        raise InputError(f"{base} holds no exported model; give the folder DIR/model of tinyagent pretrain --output DIR")
+        raise InputError(
+            f"{base} holds no exported model; give the folder DIR/model of tinyagent pretrain --output DIR"
+        )
     return made
 
 
@@ -367,10 +369,10 @@ def export(folder: Path, target: Path, command: str, measured: dict[str, float])
 
 @torch.no_grad()
 def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
-    """On `count` sheets of held-out domains: the loss, and of greedy plans for one request each (where it fits the
-    context) the share right word for word and the success rate."""
+    """On `count` sheets of held-out domains: the loss, and of greedy plans for one request each the share right word for
+    word and the success rate."""
     model, tokenizer = load_base(folder)
-    model.eval()
+    model.to(device()).eval()
     tokenizer.padding_side = "left"
     settings = Settings(**read_json(folder / "run.json")["settings"] | {"seed": seed})
     losses = [_loss(model, [row]).item() for row, _ in islice(rows(settings, tokenizer, 0, held_out=True), count)]
@@ -380,7 +382,7 @@ def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
         batch = lessons[start : start + 20]
         inputs = tokenizer(
             [lesson.prompt for lesson in batch], return_tensors="pt", padding=True, return_token_type_ids=False
-        )
+        ).to(model.device)
         made = model.generate(**inputs, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         for lesson, ids in zip(batch, made[:, inputs.input_ids.shape[1] :], strict=True):
             text = tokenizer.decode(ids).replace(PAD, "")

@@ -31,7 +31,7 @@ PROFILES = {
         ),
         Profile(
             "paper",
-            "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct, and a 7B base",
+            "Doctor-Shotgun/TinyLlama-1.1B-32k-Instruct",
             "one to eight GPUs",
             True,
             80_000,

@@ -62,9 +62,10 @@ class PromptTemplate:
     @property
     def hash(self) -> str:
         """Changes whenever this template would say anything else; compare it before using a trained model."""
-        texts = repr(
-            (self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, SEPARATOR, self.plan("?", datetime(2024, 1, 1), {}))
-        )
+        tools = {"f": Tool.from_signature("f", "Do it.", [])}
+        example, earlier = [("a", "1. join()")], [("1. f()", ["b"])]
+        plan = self.plan("?", datetime(2024, 1, 1), tools, example, earlier)
+        texts = repr((self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, plan, self.join("?", "1. f()", ["b"])))
         return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
     def plan(

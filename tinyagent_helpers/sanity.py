@@ -68,6 +68,8 @@ def check_request(request: str) -> None:
         raise InputError(
             f"the request has {len(request):,} characters; at most {MAX_REQUEST:,} fit the planner's prompt"
         )
+    if any("\ud800" <= character <= "\udfff" for character in request):
+        raise InputError("the request is not valid Unicode (half a surrogate pair); save it as UTF-8 again")
 
 
 def request_is_usable(example: Example) -> str | None:

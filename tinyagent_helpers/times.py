@@ -38,6 +38,18 @@ DURATIONS = {
 }
 
 
+def moment_of(text: str) -> datetime:
+    """A time in ISO format, to the second.
+
+    Raises:
+        ValueError: it is none, or of a year that calendars do not show.
+    """
+    moment = datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0)
+    if not 1900 <= moment.year < 3000:
+        raise ValueError(f"the year of {text!r} is not between 1900 and 2999")
+    return moment
+
+
 @dataclass(frozen=True)
 class Moment:
     """What was said, and what it means; `end` is set for a span of time."""

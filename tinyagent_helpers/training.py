@@ -4,6 +4,7 @@ The same code runs in one process or, under `accelerate launch`, in several. A r
 last checkpoint; the best checkpoint, by success of generated plans on validation requests, is what is kept.
 """
 
+import hashlib
 import os
 import shutil
 import time
@@ -23,12 +24,11 @@ from trl import SFTConfig, SFTTrainer
 
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import NANO_BASE, TransformersModel, load_base
+from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.scoring import score
-from tinyagent_helpers.teacher import PATTERNS, VALUES
 from tinyagent_helpers.tools import tools_hash
 
 disable_progress_bar()
@@ -163,19 +163,21 @@ def train_planner(
     )
     index = ExampleIndex(rows) if template.examples else None
     pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
-    model, source = load_base(profile, base, settings.four_bits), provenance(profile, base) | {"command": command}
-    return fine_tune(model, pairs, validation, template, settings, folder, source, report, index)
+    model, tokenizer = load_base(profile, base, settings.four_bits)
+    if not settings.rank:
+        model = model.float()  # in 16 bits a small step on a weight would be lost
+    source = provenance(profile, base) | {"command": command}
+    return fine_tune((model, tokenizer), pairs, validation, template, settings, folder, source, report, index)
 
 
 def provenance(profile: Profile, base: str | Path = "") -> dict[str, str]:
-    """What a fine-tuned model is made of, for its manifest: the base and the digests of its weights, data and tools."""
+    """What a fine-tuned model is made of, for its manifest: the base, the digest of its weights, and that of the tools."""
     weights = Path(base or NANO_BASE) / "model.safetensors"
     has_file = weights.exists() and (base or profile.name == "nano")
     return {
         "profile": profile.name,
-        "base": str(base),
+        "base": str(Path(base).resolve()) if base and Path(base).exists() else str(base),
         "weights": digest(weights) if has_file else "",
-        "data": digest(PATTERNS, VALUES),
         "tools": tools_hash(),
     }
 
@@ -192,33 +194,41 @@ def fine_tune(
     index: ExampleIndex | None = None,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
-    returned. `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
+    returned; its loss is that of the last logged steps, its seconds those of the process that finished. `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
 
     Raises:
         InputError: the folder holds another run, or a pair is longer than the model reads.
     """
     model, tokenizer = base
-    made_of = dict(source) | {"template": template.hash, "settings": asdict(settings)}
+    data = hashlib.sha256(repr((list(pairs), [dict(row) for row in validation])).encode()).hexdigest()[:16]
+    made_of = dict(source) | {"template": template.hash, "settings": asdict(settings), "data": data}
     if finished := _claim(make_folder(folder), made_of):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     started = time.monotonic()
-    has_checkpoint = any((folder / "checkpoints").glob("checkpoint-*"))
-    outcome = trainer.train(resume_from_checkpoint=has_checkpoint or None)
+    outcome = trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / "checkpoints"))
     trainer.save_model(str(folder))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     manifest = made_of | {
-        "loss": outcome.training_loss,
+        "loss": losses[-1] if losses else outcome.training_loss,
         "validation_success": trainer.state.best_metric,
         "seconds": round(time.monotonic() - started, 1),
         "finished": True,
     }
-    if _is_main():
+    trainer.accelerator.wait_for_everyone()
+    if is_main():
+        write_json(folder / "manifest.json", manifest)
         for extra in ("README.md", "training_args.bin"):
             (folder / extra).unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _whole_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end (`trainer_state.json` comes last), if there is one."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.partition("-")[2]))) if whole else None
 
 
 def make_trainer(
@@ -271,7 +281,11 @@ def check_lengths(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, con
     Raises:
         InputError: a pair is longer than the model reads.
     """
-    lengths = [len(ids) for ids in tokenizer([pair.prompt + pair.completion for pair in pairs])["input_ids"]]
+    texts = [pair.prompt + pair.completion for pair in pairs]
+    if tokenizer.chat_template:
+        chats = [[{"role": "user", "content": text}] for text in texts]
+        texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True, **CHAT_OPTIONS)
+    lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
     if max(lengths) + 1 > context:
         number = lengths.index(max(lengths))
         raise InputError(
@@ -286,6 +300,7 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": pair.prompt}],
         "completion": [{"role": "assistant", "content": pair.completion}],
+        "chat_template_kwargs": CHAT_OPTIONS,
     }
 
 
@@ -332,10 +347,10 @@ def _claim(folder: Path, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
     path = folder / "manifest.json"
     if path.exists():
         found = read_json(path)
-        if different := [key for key, value in made_of.items() if found.get(key) != value]:
+        if different := [key for key, value in made_of.items() if key != "command" and found.get(key) != value]:
             raise InputError(f"{folder} holds a run with other {', '.join(different)}; choose another, or delete it")
         return found if found.get("finished") else None
-    if _is_main():
+    if is_main():
         write_json(path, dict(made_of) | {"finished": False})
     return None
 
@@ -345,5 +360,6 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _is_main() -> bool:
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
     return os.environ.get("RANK", "0") == "0"
