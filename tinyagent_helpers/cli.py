@@ -93,9 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.set_defaults(run=_synthesize)
     pretrain = commands.add_parser("pretrain", help="train a nano base on made-up APIs, or go on training it")
     pretrain.add_argument("--output", type=Path, required=True, metavar="DIR")
-    pretrain.add_argument("--phase", type=int, choices=(1, 2), default=1, help="what is read, see curriculum.py")
-    pretrain.add_argument("--base", type=Path, metavar="DIR", help="start from this exported model, as phase 2 should")
-    pretrain.add_argument("--steps", type=int)
+    pretrain.add_argument("--base", type=Path, metavar="DIR", help="go on from this exported model; give another seed, too")
+    pretrain.add_argument("--steps", type=_at_least(1))
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=_pretrain)
@@ -405,19 +404,14 @@ def _endpoint(options: argparse.Namespace) -> Any:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
-    from dataclasses import replace
+    from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
 
-    from tinyagent_helpers.pretraining import PHASES, evaluate, export, pretrain
-
-    settings = replace(PHASES[options.phase], seed=options.seed)
-    if options.steps is not None:
-        settings = replace(settings, steps=options.steps)
-    if settings.steps < 1:
-        raise InputError(f"--steps is {options.steps}; at least one is needed")
-    report = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    result = pretrain(settings, options.output, report, base=options.base)
+    settings = Settings(steps=options.steps or Settings.steps, seed=options.seed)
+    result = pretrain(
+        settings, options.output, lambda line: print(line, file=sys.stderr, flush=True), base=options.base
+    )
     measured = evaluate(options.output, count=100, seed=options.seed)
-    command = f"tinyagent pretrain --output DIR --phase {options.phase} --steps {settings.steps} --seed {options.seed}"
+    command = f"tinyagent pretrain --output DIR --steps {settings.steps} --seed {options.seed}"
     command += " --base FIRST/model" if options.base else ""
     export(options.output, options.output / "model", command, measured)
     result |= measured

@@ -1,13 +1,13 @@
 """What the nano base reads before it ever sees the Mac: an endless, numbered sequence of sheets.
 
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
-seed, the phase and i alone (two phases need two seeds, or they share requests). Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
+seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
 beside them; the same with opaque tool names, so that descriptions must be read; the same again with parameters in another
 order, so that signatures must be read; dates to work out; and pure copying, which a small model learns last and needs most.
 Some requests no tool shown can answer: their plan is empty.
 
-Phase 1 teaches what requests and plans look like, and ends with a model that knows the made-up tools by heart (notebook 03
-shows the losses). Phase 2 goes on from there with sheets that cannot be answered by heart.
+Most tools are renamed and reordered: a base that met them under their own names learned them by heart and could not read
+others (notebook 03 has the figures).
 """
 
 import inspect
@@ -28,19 +28,16 @@ from tinyagent_helpers.tools import Tool
 
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
-MIXES = {
-    1: {"request": 0.54, "renamed": 0.12, "dates": 0.08, "copy": 0.26, "reordered": 0.0},
-    2: {"request": 0.22, "renamed": 0.08, "dates": 0.12, "copy": 0.22, "reordered": 0.36},
-}
+MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy": 0.22}
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
-MAX_DISTRACTORS = 14
+MAX_DISTRACTORS = 10
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One example: what the model is shown, and the plan it should write. `kind` is a key of a mix, or "nothing fits"."""
+    """One example: what the model is shown, and the plan it should write. `kind` is a key of MIX, or "nothing fits"."""
 
     prompt: str
     plan: str
@@ -56,22 +53,18 @@ class Asked:
     kind: str
 
 
-def sheets(seed: int, start: int = 0, held_out: bool = False, phase: int = 1) -> Iterator[list[Lesson]]:
+def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[Lesson]]:
     """The lessons of one sheet after another, from sheet number `start` on. The prompts of a sheet are the same up to the
     first separator. `held_out` gives sheets of the domains that training never sees: one in ten, chosen by its name.
     """
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
     for number in count(start):
-        yield _sheet(
-            Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}"), MIXES[phase], domains, everything
-        )
+        yield _sheet(Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}"), domains, everything)
 
 
-def _sheet(
-    rng: Random, mix: Mapping[str, float], domains: Sequence[Domain], everything: Sequence[Tool]
-) -> list[Lesson]:
-    kind, now, schema = rng.choices(list(mix), list(mix.values()))[0], draw_now(rng), rng.random() < SCHEMAS
+def _sheet(rng: Random, domains: Sequence[Domain], everything: Sequence[Tool]) -> list[Lesson]:
+    kind, now, schema = rng.choices(list(MIX), list(MIX.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
         tools, asked = _copying(rng)
     elif kind == "dates":
