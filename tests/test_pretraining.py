@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tinyagent_helpers.apis import load_domains, read_domain
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
-from tinyagent_helpers.curriculum import MIXES, NOTHING_FITS, sheets
+from tinyagent_helpers.curriculum import COPYING_FIRST, MIX, NOTHING_FITS, sheets
 from tinyagent_helpers.models import load_base as load_model
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
 from tinyagent_helpers.pretraining import (
@@ -32,12 +32,12 @@ from tinyagent_helpers.synthesis import content_words
 from tinyagent_helpers.teacher import ScenarioError, load_patterns, values_of
 from tinyagent_helpers.tools import MAC_TOOLS
 
-TINY = Settings(layers=1, heads=2, width=32, vocabulary=700, texts=300, row=700, batch=2, steps=6)
+TINY = Settings(layers=1, heads=2, width=32, vocabulary=700, texts=300, row=1000, batch=2, steps=6)
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return [lesson for sheet in islice(sheets(0), 400) for lesson in sheet]
+    return [lesson for sheet in islice(sheets(0, COPYING_FIRST), 400) for lesson in sheet]
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +54,15 @@ def test_there_are_many_apis_and_none_is_the_macs():
     assert not asked & {content_words(p.request) for p in load_patterns()}
 
 
-@pytest.mark.parametrize("phase", MIXES)
-def test_lessons_come_in_the_stated_mix(phase):
-    kinds = Counter(sheet[-1].kind for sheet in islice(sheets(0, phase=phase), 1_500))
+def test_lessons_come_in_the_stated_mix():
+    kinds = Counter(sheet[-1].kind for sheet in islice(sheets(0, COPYING_FIRST), 1_500))
     kinds["request"] += kinds.pop("nothing fits")
-    assert all(abs(kinds[kind] / 1_500 - share) < 0.05 for kind, share in MIXES[phase].items())
+    assert all(abs(kinds[kind] / 1_500 - share) < 0.05 for kind, share in MIX.items())
 
 
 def test_reordered_calls_follow_the_signature_that_is_shown():
     """Types would not fit if arguments and parameters were put into different orders."""
-    seen = [lesson for sheet in islice(sheets(0, phase=2), 200) for lesson in sheet if lesson.kind == "reordered"]
+    seen = [lesson for sheet in islice(sheets(0, COPYING_FIRST), 200) for lesson in sheet if lesson.kind == "reordered"]
     orders = set()
     for lesson in seen:
         for step in parse_plan(lesson.plan, tools=None).steps:
@@ -76,8 +75,13 @@ def test_reordered_calls_follow_the_signature_that_is_shown():
     assert ("str", "int") in orders and ("int", "str") in orders
 
 
+def test_copying_comes_first():
+    kinds = [{lesson.kind for lesson in sheet} for sheet in islice(sheets(0, COPYING_FIRST - 50), 100)]
+    assert kinds[:50] == [{"copy"}] * 50 and {"copy"} != set().union(*kinds[50:])
+
+
 def test_lessons_show_the_tools_they_need(sample):
-    asked = [lesson for lesson in sample if lesson.kind in ("request", "renamed", "nothing fits")]
+    asked = [lesson for lesson in sample if lesson.kind in ("request", "renamed", "reordered", "nothing fits")]
     assert 0 < sum(lesson.kind == "nothing fits" for lesson in asked) / len(asked) < 2 * NOTHING_FITS
     for lesson in sample:
         plan = parse_plan(lesson.plan, tools=None)
@@ -103,11 +107,11 @@ def test_a_sheet_depends_on_seed_and_number_alone():
 
 
 def test_held_out_sheets_are_of_other_domains():
-    train = "\n".join(lesson.prompt for sheet in islice(sheets(0), 400) for lesson in sheet)
+    train = "\n".join(lesson.prompt for sheet in islice(sheets(0, COPYING_FIRST), 400) for lesson in sheet)
     held_out = [sheet[0] for sheet in islice(sheets(0, held_out=True), 200) if sheet[0].kind == "request"]
     tools = {step.tool for lesson in held_out for step in parse_plan(lesson.plan, tools=None).steps}
     assert len(tools) > 20
-    every = {lesson.prompt for sheet in islice(sheets(0), 400) for lesson in sheet}
+    every = {lesson.prompt for sheet in islice(sheets(0, COPYING_FIRST), 400) for lesson in sheet}
     assert not any(lesson.prompt in every for sheet in islice(sheets(0, held_out=True), 200) for lesson in sheet)
     assert not [tool for tool in tools if f". {tool}(" in train or f'"name": "{tool}"' in train]
 
@@ -139,15 +143,25 @@ def test_the_tokenizer_loses_nothing_and_keeps_digits_apart(tokenizer, sample):
         'a "quote" $12 ${3}',
         f"join(){END_OF_PLAN}",
     ]
+    assert tokenizer("x" + END_OF_PLAN)["input_ids"][-1] == tokenizer.eos_token_id
     for text in [*hard, *(lesson.prompt + lesson.plan for lesson in sample[:200])]:
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert len(tokenizer("2024")["input_ids"]) == 4
-    assert tokenizer("x" + END_OF_PLAN)["input_ids"][-1] == tokenizer.eos_token_id
+
+
+def test_a_word_is_the_same_tokens_in_a_sentence_and_behind_a_quote(tokenizer):
+    for word in ("Sid", "board", "Kučera", "x1@mail.test"):
+        inside, quoted = (tokenizer(text)["input_ids"] for text in (f"Text {word} now", f'1. send("{word}")'))
+        ids = tokenizer(word)["input_ids"]
+        assert any(inside[i : i + len(ids)] == ids for i in range(len(inside)))
+        assert any(quoted[i : i + len(ids)] == ids for i in range(len(quoted)))
+    joined = [token for token in tokenizer.get_vocab() if token.startswith("Ġ") and token.strip("Ġ")]
+    assert not [token for token in joined if token.strip("Ġ")[0].isalpha()], "a space and a letter in one token"
 
 
 def test_only_plans_are_learned_and_every_row_is_full(tokenizer):
     settings = replace(TINY, vocabulary=2_000)
-    for row, _ in islice(rows(settings, tokenizer, 0), 20):
+    for row, _ in islice(rows(settings, tokenizer, COPYING_FIRST), 20):
         assert len(row.ids) == len(row.labels) == len(row.positions) == settings.row
         learned = [label for label in row.labels if label != UNSEEN]
         assert all(label in (UNSEEN, id) for id, label in zip(row.ids, row.labels, strict=True))
@@ -156,10 +170,10 @@ def test_only_plans_are_learned_and_every_row_is_full(tokenizer):
 
 
 def test_a_request_of_a_row_is_read_as_if_it_alone_followed_its_tools(tokenizer):
-    settings = replace(TINY, vocabulary=2_000, row=1_000)
+    settings = replace(TINY, vocabulary=2_000, row=1_400, gap=0)
     model = new_model(settings, tokenizer).eval()
-    sheet = next(sheet for sheet in sheets(0) if len(tokenizer(sheet[0].prompt)["input_ids"]) < 300)
-    [(row, _)] = islice(rows(settings, tokenizer, list(islice(sheets(0), 50)).index(sheet)), 1)
+    sheet = next(sheet for sheet in sheets(0, COPYING_FIRST) if len(tokenizer(sheet[0].prompt)["input_ids"]) < 400)
+    [(row, _)] = islice(rows(settings, tokenizer, COPYING_FIRST + list(islice(sheets(0, COPYING_FIRST), 50)).index(sheet)), 1)
     ids, labels, positions, mask = tensors_of([row])
     with torch.no_grad():
         together = model(input_ids=ids, position_ids=positions, attention_mask=mask).logits[0]
@@ -174,8 +188,8 @@ def test_a_request_of_a_row_is_read_as_if_it_alone_followed_its_tools(tokenizer)
 
 def test_a_gap_moves_requests_away_from_their_tools(tokenizer):
     settings = replace(TINY, vocabulary=2_000, gap=300)
-    near = [row for row, _ in islice(rows(replace(settings, gap=0), tokenizer, 0), 10)]
-    far = [row for row, _ in islice(rows(settings, tokenizer, 0), 10)]
+    near = [row for row, _ in islice(rows(replace(settings, gap=0), tokenizer, COPYING_FIRST), 10)]
+    far = [row for row, _ in islice(rows(settings, tokenizer, COPYING_FIRST), 10)]
     gaps = {f - n for a, b in zip(near, far, strict=True) for n, f in zip(a.positions, b.positions, strict=True)}
     assert [a.ids for a in near] == [b.ids for b in far] and min(gaps) == 0 and 100 < max(gaps) <= 300
 
@@ -183,7 +197,7 @@ def test_a_gap_moves_requests_away_from_their_tools(tokenizer):
 def test_a_run_may_start_from_an_exported_model(tmp_path):
     pretrain(replace(TINY, steps=2), tmp_path / "one", lambda line: None)
     export(tmp_path / "one", tmp_path / "one" / "model", "first", {})
-    slow = replace(TINY, steps=1, muon_rate=0.0, adam_rate=0.0, phase=2)
+    slow = replace(TINY, steps=1, muon_rate=0.0, adam_rate=0.0, seed=1)
     pretrain(slow, tmp_path / "two", lambda line: None, base=tmp_path / "one" / "model")
     export(tmp_path / "two", tmp_path / "two" / "model", "second", {})
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))

@@ -29,9 +29,10 @@ from tinyagent_helpers.tools import Tool
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
 MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy": 0.22}
+COPYING_FIRST = 2_000  # this many sheets at the start are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
-MAX_DISTRACTORS = 10
+MAX_DISTRACTORS = 7
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
 
 
@@ -60,11 +61,15 @@ def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[L
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
     for number in count(start):
-        yield _sheet(Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}"), domains, everything)
+        rng = Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}")
+        mix = MIX if held_out or number >= COPYING_FIRST else {"copy": 1.0}
+        yield _sheet(rng, mix, domains, everything)
 
 
-def _sheet(rng: Random, domains: Sequence[Domain], everything: Sequence[Tool]) -> list[Lesson]:
-    kind, now, schema = rng.choices(list(MIX), list(MIX.values()))[0], draw_now(rng), rng.random() < SCHEMAS
+def _sheet(
+    rng: Random, mix: Mapping[str, float], domains: Sequence[Domain], everything: Sequence[Tool]
+) -> list[Lesson]:
+    kind, now, schema = rng.choices(list(mix), list(mix.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
         tools, asked = _copying(rng)
     elif kind == "dates":

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
-from tinyagent_helpers.curriculum import Lesson, sheets
+from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson, sheets
 from tinyagent_helpers.models import device, read_manifest
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
@@ -53,9 +53,9 @@ class Settings:
     vocabulary: int = 4096
     texts: int = 12_000  # prompts the tokenizer is trained on
     context: int = 2048
-    row: int = 1024
-    batch: int = 6
-    steps: int = 1_400
+    row: int = 768
+    batch: int = 8
+    steps: int = 1_500
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     warmup: float = 0.02
@@ -81,7 +81,7 @@ def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokeniz
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    corpus = (lesson.prompt + lesson.plan for sheet in islice(sheets(seed), texts) for lesson in sheet[:1])
+    corpus = (lesson.prompt + lesson.plan for sheet in islice(sheets(seed, COPYING_FIRST), texts) for lesson in sheet[:1])
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_split(LLAMA3_SPLIT), to_bytes])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END_OF_PLAN)
