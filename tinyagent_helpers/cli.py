@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.set_defaults(run=_synthesize)
     pretrain = commands.add_parser("pretrain", help="train a nano base on made-up APIs, or go on training it")
     pretrain.add_argument("--output", type=Path, required=True, metavar="DIR")
-    pretrain.add_argument("--base", type=Path, metavar="DIR", help="go on from this exported model; give another seed, too")
+    pretrain.add_argument(
+        "--base", type=Path, metavar="DIR", help="go on from this exported model; give another seed, too"
+    )
     pretrain.add_argument("--steps", type=_at_least(1))
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
@@ -251,7 +253,7 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
     from tinyagent_helpers.plans import PlanError, parse_plan
 
     started = time.perf_counter()
-    round = Round("".join(planner.model.stream(planner.prompt(options.request, now))))
+    round = Round("".join(planner.write(options.request, now)))
     try:
         steps = parse_plan(round.plan).steps
         round.steps = [StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in steps]

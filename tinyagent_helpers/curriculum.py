@@ -32,13 +32,13 @@ MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy
 COPYING_FIRST = 2_000  # this many sheets at the start are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
-MAX_DISTRACTORS = 7
+MAX_DISTRACTORS = 10
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One example: what the model is shown, and the plan it should write. `kind` is a key of MIX, or "nothing fits"."""
+    """One example: what the model is shown, and the plan as it should write it. `kind` is a key of MIX, or "nothing fits"."""
 
     prompt: str
     plan: str
@@ -88,7 +88,7 @@ def _lesson(
 ) -> Lesson:
     template = SCHEMA_TEMPLATE if schema else EXAMPLES_TEMPLATE if rng.random() < EXAMPLES else NANO_TEMPLATE
     examples = [(o.request, o.plan.to_text()) for o in rng.sample(others, min(template.examples, len(others)))]
-    return Lesson(template.plan(one.request, now, tools, examples), one.plan.to_text(), one.kind)
+    return Lesson(template.plan(one.request, now, tools, examples), template.write(one.plan.to_text()), one.kind)
 
 
 def _requests(

@@ -77,7 +77,7 @@ def plan_pair(
     examples: Sequence[tuple[str, str]] = (),
 ) -> Pair:
     """Request to plan."""
-    return Pair(template.plan(row["request"], moment(row["now"]), tools, examples), row["plan"], "plan")
+    return Pair(template.plan(row["request"], moment(row["now"]), tools, examples), template.write(row["plan"]), "plan")
 
 
 def join_pair(row: Mapping[str, Any], template: PromptTemplate) -> Pair:
@@ -94,7 +94,7 @@ def after_failure(
     if failure.retry:
         earlier = [(row["plan"], failure.observations)]
         prompt = template.plan(row["request"], moment(row["now"]), tools, earlier=earlier)
-        pairs.append(Pair(prompt, failure.retry.to_text(), "replan"))
+        pairs.append(Pair(prompt, template.write(failure.retry.to_text()), "replan"))
     return pairs
 
 

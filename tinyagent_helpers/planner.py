@@ -1,7 +1,7 @@
 """A language model as the agent's planner and joiner, and plans for many requests at once. Explained in notebook 03."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,17 @@ class ModelPlanner:
         prompt = self.template.plan(request, now, self.tools, earlier=failed)
         return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
 
+    def write(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> Generator[str, None, None]:
+        """The plan's text, piece by piece; raises what `prompt` raises."""
+        pieces = self.model.stream(self.prompt(request, now, earlier))
+        try:
+            yield from self.template.read(pieces)
+        finally:
+            pieces.close()
+
     async def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
         """The plan's text as the model writes it; the model works in a thread."""
-        pieces, turn = self.model.stream(self.prompt(request, now, earlier)), None
+        pieces, turn = self.write(request, now, earlier), None
         try:
             while True:
                 turn = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
@@ -128,7 +136,8 @@ def write_plans(
             prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
         except InputError as error:
             raise InputError(f"{row['id']!r}: {error}") from None
-    return dict(zip((row["id"] for row in rows), model.complete(prompts), strict=True))
+    plans = ("".join(template.read([text])) for text in model.complete(prompts))
+    return dict(zip((row["id"] for row in rows), plans, strict=True))
 
 
 def plan_file(

@@ -7,7 +7,7 @@ travels with it.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,13 +51,16 @@ class PromptTemplate:
 
     `parameters`: describe every parameter on a line of its own. `guidelines`: state the rules (a model that was trained on
     thousands of plans knows them; a general one must be told). `examples`: how many retrieved examples to show.
-    `schema`: show each tool as a JSON schema instead of a signature.
+    `schema`: show each tool as a JSON schema instead of a signature. `padded`: in what the model reads and writes, a space
+    follows every opening quotation mark. A tokenizer has one token for "Sid" behind a space and others for "Sid" behind a
+    quotation mark; with the space a name looks the same in request and plan, and even a small model can copy it.
     """
 
     parameters: bool = True
     guidelines: bool = True
     examples: int = 0
     schema: bool = False
+    padded: bool = False
 
     @property
     def hash(self) -> str:
@@ -83,14 +86,28 @@ class PromptTemplate:
             parts.append(bullets(rules(tools)))
         parts.append(f"Now it is {now:%A %Y-%m-%d %H:%M}. Next: {coming_days(now)}.")
         for asked, plan in examples[: self.examples]:
-            parts.append(f"{SEPARATOR}\nQuestion: {asked}\nPlan:\n{plan}")
+            parts.append(f"{SEPARATOR}\nQuestion: {asked}\nPlan:\n{self.write(plan)}")
         parts.append(f"{SEPARATOR}\nQuestion: {request}")
-        parts += [f"Earlier plan, which failed:\n{results(plan, observations)}" for plan, observations in earlier]
+        parts += [
+            f"Earlier plan, which failed:\n{results(self.write(plan), observations)}" for plan, observations in earlier
+        ]
         return "\n".join([*parts, "Plan:\n"])
 
     def join(self, request: str, plan: str, observations: Sequence[str]) -> str:
         """The joiner's prompt."""
-        return f"{HOW_TO_JOIN}\n{SEPARATOR}\nQuestion: {request}\n{results(plan, observations)}\n"
+        return f"{HOW_TO_JOIN}\n{SEPARATOR}\nQuestion: {request}\n{results(self.write(plan), observations)}\n"
+
+    def write(self, plan: str) -> str:
+        """A plan's text as the model reads and writes it."""
+        return "".join(_after_quotes([plan], lambda character: " " + character)) if self.padded else plan
+
+    def read(self, pieces: Iterable[str]) -> Iterator[str]:
+        """The plan's text of what the model writes, piece by piece: `write` undone."""
+        return (
+            _after_quotes(pieces, lambda character: "" if character == " " else character)
+            if self.padded
+            else iter(pieces)
+        )
 
     def _describe(self, tool: Tool) -> str:
         if self.schema:
@@ -99,7 +116,7 @@ class PromptTemplate:
         return text if self.parameters else text.splitlines()[0]
 
 
-NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False)
+NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False, padded=True)
 
 
 def template_of(profile: Profile, examples: int | None = None) -> PromptTemplate:
@@ -109,6 +126,20 @@ def template_of(profile: Profile, examples: int | None = None) -> PromptTemplate
     """
     template = NANO_TEMPLATE if profile.name == "nano" else PromptTemplate(examples=3)
     return template if examples is None else replace(template, examples=examples)
+
+
+def _after_quotes(pieces: Iterable[str], change: Callable[[str], str]) -> Iterator[str]:
+    """Plan text with the first character behind every opening quotation mark changed."""
+    inside = first = escaped = False
+    for piece in pieces:
+        made = []
+        for character in piece:
+            made.append(change(character) if first else character)
+            first = character == '"' and not inside and not escaped
+            if character == '"' and not escaped:
+                inside = not inside
+            escaped = character == "\\" and not escaped
+        yield "".join(made)
 
 
 def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, answer: int) -> str:

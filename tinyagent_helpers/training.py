@@ -60,7 +60,7 @@ class FineTuning:
 
 
 SETTINGS = {
-    "nano": FineTuning(1_000, 1, 2e-3, 16, rank=64, alpha=64, negatives=4, micro_batch=4),
+    "nano": FineTuning(500, 1, 4e-3, 16, rank=64, alpha=64, negatives=4, micro_batch=4, validation=60),
     "laptop": FineTuning(8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, micro_batch=4, checkpointing=True),
     "gpu": FineTuning(
         35_000,
