@@ -1,11 +1,8 @@
 """The figures of a planner on the test splits."""
 
-import json
-
 import pytest
 
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
-from tinyagent_helpers.cli import main
 from tinyagent_helpers.evaluation import evaluate, read_test_splits
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
@@ -43,15 +40,12 @@ def test_every_split_is_read_up_to_the_limit_and_scored(data):
     rows = [row for rows in splits.values() for row in rows]
     forgets = [splits["test_draws"][0]["request"]]
     figures = evaluate(Knows(rows, forgets), NANO_TEMPLATE, splits)
-    assert [(f["n"], f["success, %"], f["arguments too, %"]) for f in figures] == [(4, 75.0, 75.0)] + [(4, 100.0, 100.0)] * 3
+    assert [(f["n"], f["success, %"], f["arguments too, %"]) for f in figures] == [(4, 75.0, 75.0)] + [
+        (4, 100.0, 100.0)
+    ] * 3
     assert figures[0]["success, interval"] == "30 to 95"
 
 
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(InputError, match="test_draws.jsonl"):
         read_test_splits(tmp_path, 4)
-
-
-def test_the_command_line_measures_the_planner_that_ships(data, capsys):
-    assert main(["evaluate", "--data", str(data), "--limit", "2", "--json"]) == 0
-    assert [row["n"] for row in json.loads(capsys.readouterr().out)["figures"]] == [2, 2, 2, 2]

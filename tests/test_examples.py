@@ -47,7 +47,7 @@ def test_the_tools_needed_are_shown_among_others_in_one_order():
 def test_prompt_and_completion_are_the_templates_and_the_rows(rows):
     pair = plan_pair(rows[0], NANO_TEMPLATE, MAC_TOOLS)
     assert rows[0]["request"] in pair.prompt and pair.prompt.endswith("Plan:\n")
-    assert pair.completion == rows[0]["plan"]
+    assert pair.completion == NANO_TEMPLATE.write(rows[0]["plan"])
     join = join_pair(LOOKUP, NANO_TEMPLATE)
     assert "Observation: +1 415 555 0101" in join.prompt and parse_join(join.completion).message == "Done."
 
@@ -57,7 +57,9 @@ def test_all_kinds_come_up_and_all_can_be_read(rows):
     kinds = Counter(pair.task for pair in pairs)
     assert kinds["plan"] == len(rows) and 0.1 < kinds["join"] / len(rows) < 0.3 and kinds["replan"] > 3
     for pair in pairs:
-        parse_join(pair.completion) if pair.task == "join" else parse_plan(pair.completion)
+        parse_join(pair.completion) if pair.task == "join" else parse_plan(
+            "".join(NANO_TEMPLATE.read([pair.completion]))
+        )
     assert pairs == training_pairs(rows, NANO_TEMPLATE, 0, 4) != training_pairs(rows, NANO_TEMPLATE, 1, 4)
 
 

@@ -73,6 +73,14 @@ def test_the_hash_changes_with_anything_the_model_would_read(monkeypatch):
     assert template.hash != before
 
 
+def test_a_padded_plan_is_read_as_it_was_written_however_it_is_cut():
+    plan = '1. send_sms(["$1", ""], "a \\"b\\" c\\\\", 3)\n2. x(" y")\n3. join()<END_OF_PLAN>'
+    for template, written in ((PromptTemplate(), plan), (PromptTemplate(padded=True), None)):
+        text = template.write(plan)
+        assert text == (written or text) and "".join(template.read([text])) == "".join(template.read(text)) == plan
+    assert '([" $1", " "], " a' in text and 'x("  y")' in text
+
+
 def test_a_prompt_that_would_be_cut_off_is_refused():
     assert check_fits("a b c", lambda text: len(text.split()), 10, 7) == "a b c"
     with pytest.raises(InputError, match="3 tokens and the plan needs 8, but the model reads 10"):

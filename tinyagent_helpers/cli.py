@@ -129,9 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", default="nano", choices=PROFILES)
-    command.add_argument(
-        "--model", default="", metavar="DIR", help="what train wrote; by default the planner that ships"
-    )
+    command.add_argument("--model", default="", metavar="DIR", help="what train wrote")
     command.add_argument(
         "--server",
         metavar="URL",
@@ -211,20 +209,29 @@ def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, s
 def _ask(options: argparse.Namespace) -> int:
     from tinyagent_helpers.agent import Agent
     from tinyagent_helpers.mac.simulated import SimulatedMac
-    from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
-    from tinyagent_helpers.prompts import template_of
+    from tinyagent_helpers.recorded import RecordedJoiner, RecordedPlanner, find_recording, load_recordings
     from tinyagent_helpers.sanity import check_request
     from tinyagent_helpers.tools import bind
 
     check_request(options.request)
-    chosen, now = profile(options.profile), options.now or datetime.now().replace(microsecond=0)
-    model, template = _language_model(options), template_of(chosen)
-    planner = ModelPlanner(model, template)
-    planner.prompt(options.request, now)
+    if options.model or options.server:
+        from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
+        from tinyagent_helpers.prompts import template_of
+
+        model, template = _language_model(options), template_of(profile(options.profile))
+        planner, joiner = ModelPlanner(model, template), ModelJoiner(model, template)
+        now = options.now or datetime.now().replace(microsecond=0)
+        planner.prompt(options.request, now)
+    else:
+        recording = find_recording(options.request, load_recordings())
+        planner, joiner = RecordedPlanner(recording), RecordedJoiner(recording.answer)
+        now = options.now or recording.now
+        if now != recording.now:
+            raise InputError(f"this plan was recorded for {recording.now}; another --now needs a --model or a --server")
     if options.plan_only:
-        return _show_plan(options, planner, now)
-    mac = SimulatedMac(stage(chosen.name, "mac"), now, reset=options.reset)
-    run = asyncio.run(Agent(planner, ModelJoiner(model, template), bind(mac)).run(options.request, now))
+        return asyncio.run(_show_plan(options, planner, now))
+    mac = SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset)
+    run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
     if options.json:
         _print_json(run.to_json())
     else:
@@ -247,20 +254,21 @@ def _language_model(options: argparse.Namespace) -> Any:
     return load_planner(profile(options.profile), options.model)
 
 
-def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
+async def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
     """Write a plan and run nothing of it."""
     from tinyagent_helpers.agent import Round, Run, StepRun
     from tinyagent_helpers.plans import PlanError, parse_plan
+    from tinyagent_helpers.tools import MAC_TOOLS
 
     started = time.perf_counter()
-    round = Round("".join(planner.write(options.request, now)))
+    round = Round("".join([piece async for piece in planner.stream(options.request, now, [])]))
     try:
         steps = parse_plan(round.plan).steps
         round.steps = [StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in steps]
     except PlanError as error:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
-    run = Run(options.request, now, list(planner.tools), [round], seconds=seconds)
+    run = Run(options.request, now, list(MAC_TOOLS), [round], seconds=seconds)
     _print_json(run.to_json()) if options.json else print(round.plan)
     return 1 if round.error else 0
 

@@ -235,7 +235,7 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     Raises:
         InputError: it is not there, or not what it should be.
     """
-    if not path and profile.name != "nano":
+    if not path and (profile.name != "nano" or not NANO_ADAPTER.exists()):
         raise InputError(f"no planner ships for the profile {profile.name}; give --model, the folder that train wrote")
     folder = Path(path or NANO_ADAPTER)
     manifest = read_manifest(folder)

@@ -1,3 +1,0 @@
-answer = 0.8
-
-checks.ex_03_3(answer, success_at)
