@@ -29,7 +29,7 @@ from tinyagent_helpers.tools import Tool
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
 MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy": 0.22}
-COPYING_FIRST = 2_000  # this many sheets at the start are copying only: what all else builds on
+COPYING_FIRST = 5_500  # this many sheets at the start (some 550 steps) are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
 MAX_DISTRACTORS = 10
