@@ -9,33 +9,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from tinyagent_helpers.agent import Agent, Round, StepRun
 from tinyagent_helpers.artifacts import InputError, read_jsonl, write_json
 from tinyagent_helpers.models import ServerModel, TransformersModel, add_adapter, load_base, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, observations, plan_file, write_plans
 from tinyagent_helpers.plans import END_OF_PLAN
-from tinyagent_helpers.pretraining import train_tokenizer
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.tools import MAC_TOOLS, bind
 
 NOW = datetime(2024, 5, 24, 9)
 PLAN = '1. get_phone_number("Sid")\n2. join()' + END_OF_PLAN
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """An untrained Llama with the course's kind of tokenizer."""
-    tokenizer = train_tokenizer(700, 0, 200)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=4096, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-    )  # fmt: skip
-    return LlamaForCausalLM(config), tokenizer
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pre-training: what the base reads, the tokenizer, and a run that can be interrupted."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,9 @@ from safetensors.torch import load_file
 
 from tinyagent_helpers.apis import load_domains, read_domain
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
+from tinyagent_helpers.cli import main
 from tinyagent_helpers.curriculum import COPYING_FIRST, MIX, NOTHING_FITS, sheets
+from tinyagent_helpers.models import TransformersModel
 from tinyagent_helpers.models import load_base as load_model
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
 from tinyagent_helpers.pretraining import (
@@ -19,7 +22,7 @@ from tinyagent_helpers.pretraining import (
     Settings,
     evaluate,
     export,
-    load_base,
+    load_checkpoint,
     new_model,
     pretrain,
     rate,
@@ -212,6 +215,36 @@ def test_a_run_may_start_from_an_exported_model(tmp_path):
         pretrain(slow, tmp_path / "four", lambda line: None, base=tmp_path)
 
 
+def test_a_run_with_a_base_does_not_begin_with_copying_again(tmp_path, monkeypatch):
+    pretrain(replace(TINY, steps=1), tmp_path / "one", lambda line: None)
+    export(tmp_path / "one", tmp_path / "one" / "model", "first", {})
+    pretrain(replace(TINY, steps=1, seed=1), tmp_path / "two", lambda line: None, base=tmp_path / "one" / "model")
+    seen = [read_json(tmp_path / name / "state.json")["sheet"] for name in ("one", "two")]
+    assert seen[0] < COPYING_FIRST <= seen[1]
+
+
+def test_the_command_line_pretrains_exports_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tinyagent_helpers.pretraining.Settings", lambda **given: replace(TINY, **given))
+    monkeypatch.setattr(TransformersModel.complete, "__defaults__", (8,))
+    assert main(["pretrain", "--output", str(tmp_path), "--steps", "2", "--json"]) == 0
+    assert {"loss", "seconds", "held_out_loss", "exact", "success"} == set(json.loads(capsys.readouterr().out))
+    made = read_json(tmp_path / "model" / "manifest.json")
+    assert made["command"] == "tinyagent pretrain --output DIR --steps 2 --seed 0" and made["hardware"]
+    again = [
+        "pretrain",
+        "--output",
+        str(tmp_path / "on"),
+        "--steps",
+        "1",
+        "--seed",
+        "1",
+        "--base",
+        str(tmp_path / "model"),
+    ]
+    assert main(again) == 0
+    assert read_json(tmp_path / "on" / "model" / "manifest.json")["base"]["command"] == made["command"]
+
+
 def test_the_learning_rate_rises_stays_and_falls():
     settings = Settings(steps=100, warmup=0.1, decay=0.4)
     assert [rate(s, settings) for s in (0, 9, 50, 60, 80, 99)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0.025])
@@ -241,7 +274,7 @@ def test_a_run_that_was_interrupted_gives_the_same_model(tmp_path):
         module._save = save
     parts = pretrain(TINY, tmp_path / "parts", lambda line: None, save_every=2)
     assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-4)
-    weights = [load_base(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
+    weights = [load_checkpoint(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
     assert sorted(p.name for p in (tmp_path / "parts").glob("checkpoint-*")) == ["checkpoint-6"]
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
@@ -266,7 +299,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="a run with other settings"):
         pretrain(replace(TINY, steps=1, seed=1), tmp_path, lambda line: None)
     with pytest.raises(InputError, match="holds no trained model"):
-        load_base(tmp_path / "nothing")
+        load_checkpoint(tmp_path / "nothing")
 
 
 GOOD = """

@@ -10,13 +10,11 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from tinyagent_helpers.artifacts import ROOT, InputError, read_json, read_jsonl
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.examples import Pair, training_pairs
 from tinyagent_helpers.models import TransformersModel, load_base, load_planner
-from tinyagent_helpers.pretraining import train_tokenizer
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE, template_of
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
@@ -27,18 +25,11 @@ TINY = FineTuning(rows=16, epochs=3, rate=1e-2, batch=8, rank=4, alpha=8, negati
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, tiny):
     """A folder with an untrained base and a little data."""
     folder = tmp_path_factory.mktemp("training")
-    tokenizer = train_tokenizer(700, 0, 200)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=4096, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
+    for part in tiny:
+        part.save_pretrained(folder / "base")
     synthesize(RecordedTeacher(), 120, 0, folder / "data")
     return folder
 
@@ -176,6 +167,21 @@ def test_the_command_line_trains_and_plans(home, tmp_path, capsys, short_answers
     assert main(command) == 0 and main(command) == 0
     assert len(list(read_jsonl(tmp_path / "p.jsonl"))) == len(list(read_jsonl(source)))
     assert main(["score", "--gold", str(source), "--pred", str(tmp_path / "p.jsonl")]) == 0
+    capsys.readouterr()
+    measure = ["evaluate", "--data", str(home / "data"), "--limit", "1", "--model", str(tmp_path / "adapter"), "--json"]
+    assert main(measure) == 0
+    assert [row["n"] for row in json.loads(capsys.readouterr().out)["figures"]] == [1, 1, 1, 1]
+    assert main(["train", *arguments, "--output", str(tmp_path / "whole"), "--full"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["rank"] == 0 and not list(tmp_path.glob("whole/adapter_*"))
+
+
+def test_without_a_base_or_a_planner_it_is_said_how_to_get_one(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinyagent_helpers.models.NANO_BASE", tmp_path / "gone")
+    monkeypatch.setattr("tinyagent_helpers.models.NANO_ADAPTER", tmp_path / "gone")
+    assert main(["train", "--data", str(home / "data"), "--output", str(tmp_path / "x")]) == 2
+    assert "tinyagent pretrain" in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(home / "data")]) == 2
+    assert "give --model" in capsys.readouterr().err
 
 
 @pytest.mark.minutes

@@ -120,6 +120,11 @@ def digest(*paths: Path) -> str:
     return sha.hexdigest()[:16]
 
 
+def digest_text(text: str) -> str:
+    """A short digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Log:
     """A JSON Lines file that is only ever added to. A line cut off by a kill is dropped when it is opened again."""
 

@@ -21,12 +21,12 @@ def _exercise(check: Callable[[Any], str]) -> Callable[[Any], None]:
     """Print the verdict of a check, whatever the answer is or does."""
 
     @wraps(check)
-    def verdict(answer: Any, *given: Any) -> None:
+    def verdict(answer: Any) -> None:
         if answer is ...:
             print("Not tried yet.")
             return
         try:
-            print(f"Correct. {check(answer, *given)}")
+            print(f"Correct. {check(answer)}")
         except Untouched:
             print("Not tried yet.")
         except Hint as hint:

@@ -299,8 +299,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     figures = evaluate(model, template, splits, lambda line: print(line, file=sys.stderr, flush=True), index)
     seconds = time.monotonic() - started
     if options.record:
-        command = f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('profile', 'examples'))}"
-        if made := read_manifest(options.model).get("command") if options.model else "":
+        command = (
+            f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('profile', 'examples', 'server'))}"
+        )
+        if options.server:
+            command += f" --model {options.model}" if options.model else ""
+        elif made := read_manifest(options.model).get("command") if options.model else "":
             command = f"{made}; {command} --model ADAPTER"
         _record(options.record, figures, command, chosen.name, 0, seconds)
     if options.json:

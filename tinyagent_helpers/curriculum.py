@@ -1,13 +1,12 @@
 """What the nano base reads before it ever sees the Mac: an endless, numbered sequence of sheets.
 
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
-seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others
-beside them; the same with opaque tool names, so that descriptions must be read; the same again with parameters in another
-order, so that signatures must be read; dates to work out; and pure copying, which a small model learns last and needs most.
-Some requests no tool shown can answer: their plan is empty.
+seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others beside them;
+the same with opaque tool names, so that descriptions must be read; the same again with parameters in another order, so that
+signatures must be read; dates to work out; and pure copying. Some requests no tool shown can answer: their plan is empty.
 
-Most tools are renamed and reordered: a base that met them under their own names learned them by heart and could not read
-others (notebook 03 has the figures).
+Copying comes first and alone, as all else builds on it. Most tools are renamed and reordered: a base that met them under
+their own names learned them by heart and could not read others.
 """
 
 import inspect
@@ -29,7 +28,7 @@ from tinyagent_helpers.tools import Tool
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
 MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy": 0.22}
-COPYING_FIRST = 5_500  # this many sheets at the start (some 550 steps) are copying only: what all else builds on
+COPYING_FIRST = 5_000  # this many sheets at the start (some 550 steps) are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 REQUESTS = 6  # on a sheet
 MAX_DISTRACTORS = 10

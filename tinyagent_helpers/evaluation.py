@@ -1,4 +1,4 @@
-"""How good is a planner? Its success on every test split, with intervals. Explained in notebook 03."""
+"""How good is a planner? Its success on every test split, with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice

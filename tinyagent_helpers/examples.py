@@ -1,4 +1,4 @@
-"""What the planner is fine-tuned on: prompts, and the texts that should follow them. Explained in notebook 03.
+"""What the planner is fine-tuned on: prompts, and the texts that should follow them.
 
 A row of data gives a plan to write and a join to write. A row whose plan looks somebody or something up also gives a
 failure: the lookup finds nothing, and the joiner must plan again, ask, or say so; a second plan then does what is left.
@@ -6,7 +6,6 @@ failure: the lookup finds nothing, and the joiner must plan again, ask, or say s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -15,7 +14,7 @@ from tinyagent_helpers.mac import observations as said
 from tinyagent_helpers.plans import Plan, Step, fill_in, parse_plan
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.teacher import values_of
-from tinyagent_helpers.times import FORMAT
+from tinyagent_helpers.times import moment_of
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 CONTACTS, FILES = (said.no_contact, said.several_contacts), (said.no_file, said.several_files)
@@ -77,7 +76,9 @@ def plan_pair(
     examples: Sequence[tuple[str, str]] = (),
 ) -> Pair:
     """Request to plan."""
-    return Pair(template.plan(row["request"], moment(row["now"]), tools, examples), template.write(row["plan"]), "plan")
+    return Pair(
+        template.plan(row["request"], moment_of(row["now"]), tools, examples), template.write(row["plan"]), "plan"
+    )
 
 
 def join_pair(row: Mapping[str, Any], template: PromptTemplate) -> Pair:
@@ -93,7 +94,7 @@ def after_failure(
     pairs = [Pair(prompt, failure.join.to_text(), "join")]
     if failure.retry:
         earlier = [(row["plan"], failure.observations)]
-        prompt = template.plan(row["request"], moment(row["now"]), tools, earlier=earlier)
+        prompt = template.plan(row["request"], moment_of(row["now"]), tools, earlier=earlier)
         pairs.append(Pair(prompt, template.write(failure.retry.to_text()), "replan"))
     return pairs
 
@@ -117,11 +118,6 @@ def fail(row: Mapping[str, Any], rng: Random) -> Failure | None:
     told = nothing(name) if way != "several" else f"There are {' and '.join(found)}."
     join = Join(f"I could not do that. {told}{question}", f"Step {lookup.id} failed.")
     return Failure(_observations(plan, row["observations"], lookup, problem), join, None)
-
-
-def moment(text: str) -> datetime:
-    """A row's time."""
-    return datetime.strptime(text, FORMAT)
 
 
 def _observations(plan: Plan, observations: Sequence[str], lookup: Step, problem: str) -> list[str]:

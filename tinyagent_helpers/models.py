@@ -24,6 +24,7 @@ disable_progress_bar()
 NANO_BASE = DATA / "models" / "nano-base"
 NANO_ADAPTER = DATA / "models" / "nano-adapter"
 MAX_NEW_TOKENS = 300
+UNSEEN = -100  # the label of a token that is not learned
 CHAT_OPTIONS = {"enable_thinking": False}  # a plan is wanted at once, also of models that could think aloud first
 
 
@@ -49,13 +50,8 @@ class TransformersModel:
     """A model in this process. `batch` is how many prompts are continued at once."""
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, template: str = "", batch: int = 16):
-        self.model, self.tokenizer, self.name, self.template, self.batch = (
-            model.eval(),
-            tokenizer,
-            name,
-            template,
-            batch,
-        )
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.name, self.template, self.batch = name, template, batch
         self.context = model.config.max_position_embeddings
         self._own_end = tokenizer.eos_token == END_OF_PLAN  # else the end of a plan is text like any other
 
@@ -196,6 +192,10 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
         InputError: they are not there, or the profile may not fetch them.
     """
     source = str(path) or (str(NANO_BASE) if profile.name == "nano" else profile.planner)
+    if source == str(NANO_BASE) and not NANO_BASE.exists():
+        raise InputError(
+            "no nano base ships yet; make one with tinyagent pretrain --output DIR and give --base DIR/model"
+        )
     arguments: dict[str, Any] = {"local_files_only": not profile.network}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)

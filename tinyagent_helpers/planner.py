@@ -1,4 +1,4 @@
-"""A language model as the agent's planner and joiner, and plans for many requests at once. Explained in notebook 03."""
+"""A language model as the agent's planner and joiner, and plans for many requests at once."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import Any
 
 from tinyagent_helpers.agent import Round
 from tinyagent_helpers.artifacts import InputError, Log, read_jsonl
-from tinyagent_helpers.examples import moment
 from tinyagent_helpers.joins import Join, JoinError, parse_join
 from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
 from tinyagent_helpers.plans import END_OF_PLAN
@@ -131,7 +130,7 @@ def write_plans(
     prompts = []
     for row in rows:
         examples = index.nearest(row["request"], template.examples) if index else ()
-        prompt = template.plan(row["request"], moment(row["now"]), tools(row), examples)
+        prompt = template.plan(row["request"], moment_of(row["now"]), tools(row), examples)
         try:
             prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
         except InputError as error:

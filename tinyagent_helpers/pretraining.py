@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
 from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson, sheets
-from tinyagent_helpers.models import device, read_manifest
+from tinyagent_helpers.models import UNSEEN, TransformersModel, device, read_manifest
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
 from tinyagent_helpers.results import hardware
@@ -32,7 +32,7 @@ from tinyagent_helpers.scoring import success
 from tinyagent_helpers.teacher import VALUES
 
 disable_progress_bar()  # progress is one line of text, see `pretrain`
-PAD, UNSEEN = "<pad>", -100
+PAD = "<pad>"
 LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits one by one
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -42,8 +42,8 @@ LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits 
 class Settings:
     """A run. `warmup` and `decay` are shares of the steps; learning rates are those of Muon (matrices) and AdamW (the rest).
 
-    `gap` positions at most are skipped between a sheet's tools and its
-    requests, so that a model that reads short rows also learns long distances (PoSE; Zhu et al., 2023).
+    `gap` positions at most are skipped between a sheet's tools and its requests, so that a model that reads short rows also
+    learns long distances (PoSE; Zhu et al., 2023).
     """
 
     layers: int = 6
@@ -186,7 +186,7 @@ def pretrain(
 ) -> dict[str, float]:
     """Train, or go on training, the model in `folder`; return the last loss, and the seconds that all of it has taken.
 
-    With a `base`, a folder that `export` wrote, training starts from its tokenizer and weights.
+    With a `base`, a folder that `export` wrote, training starts from its tokenizer and weights, and with all kinds of sheets.
 
     Raises:
         InputError: the folder holds a run with other settings or other data, or the base has another shape.
@@ -196,7 +196,7 @@ def pretrain(
     if base:
         _start_from(model, base)
     optimizers = new_optimizers(model, settings)
-    state = _resume(folder, model, optimizers)
+    state = _resume(folder, model, optimizers, COPYING_FIRST if base else 0)
     data, started, first = rows(settings, tokenizer, state["sheet"]), time.monotonic(), state["step"]
     model.train()
     for step in range(first, settings.steps):
@@ -310,10 +310,12 @@ def _save(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.opti
             shutil.rmtree(old)
 
 
-def _resume(folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer]) -> dict:
-    """Load the last checkpoint, if there is one; return where it was."""
+def _resume(
+    folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], first_sheet: int
+) -> dict:
+    """Load the last checkpoint, if there is one; return where it was, or else the start."""
     if not (folder / "state.json").exists():
-        return {"step": 0, "sheet": 0, "loss": math.nan, "seconds": 0.0}
+        return {"step": 0, "sheet": first_sheet, "loss": math.nan, "seconds": 0.0}
     state = read_json(folder / "state.json")
     saved = LlamaForCausalLM.from_pretrained(folder / state["checkpoint"])
     model.load_state_dict(saved.state_dict())
@@ -338,7 +340,7 @@ def _tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Ten
     }
 
 
-def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+def load_checkpoint(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The model of a run at its last checkpoint, and its tokenizer.
 
     Raises:
@@ -352,7 +354,7 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 def export(folder: Path, target: Path, command: str, measured: dict[str, float]) -> None:
     """Write the model of a run as it ships: weights in bfloat16, tokenizer, and a manifest that says how it was made."""
-    model, tokenizer = load_base(folder)
+    model, tokenizer = load_checkpoint(folder)
     run, state = read_json(folder / "run.json"), read_json(folder / "state.json")
     settings = run["settings"]
     model.to(torch.bfloat16).save_pretrained(make_folder(target))
@@ -369,23 +371,15 @@ def export(folder: Path, target: Path, command: str, measured: dict[str, float])
 def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
     """On `count` sheets of held-out domains: the loss, and of greedy plans for one request each the share right word for
     word and the success rate."""
-    model, tokenizer = load_base(folder)
+    model, tokenizer = load_checkpoint(folder)
     model.to(device()).eval()
-    tokenizer.padding_side = "left"
     settings = Settings(**read_json(folder / "run.json")["settings"] | {"seed": seed})
     losses = [_loss(model, [row]).item() for row, _ in islice(rows(settings, tokenizer, 0, held_out=True), count)]
     lessons = [sheet[0] for sheet in islice(sheets(seed, held_out=True), count)]
-    exact, right = 0, 0
-    for start in range(0, count, 20):
-        batch = lessons[start : start + 20]
-        inputs = tokenizer(
-            [lesson.prompt for lesson in batch], return_tensors="pt", padding=True, return_token_type_ids=False
-        ).to(model.device)
-        made = model.generate(**inputs, max_new_tokens=200, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        for lesson, ids in zip(batch, made[:, inputs.input_ids.shape[1] :], strict=True):
-            text = tokenizer.decode(ids).replace(PAD, "")
-            exact += text == lesson.plan
-            right += _same_graph(*("".join(NANO_TEMPLATE.read([plan])) for plan in (text, lesson.plan)))
+    texts = TransformersModel(model, tokenizer, name="base").complete([lesson.prompt for lesson in lessons])
+    made = [(text, lesson.plan) for text, lesson in zip(texts, lessons, strict=True)]
+    exact = sum(text == plan for text, plan in made)
+    right = sum(_same_graph(*("".join(NANO_TEMPLATE.read([plan])) for plan in both)) for both in made)
     return {"held_out_loss": sum(losses) / len(losses), "exact": exact / count, "success": right / count}
 
 

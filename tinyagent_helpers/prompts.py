@@ -5,13 +5,12 @@ on the date and on the tools present, examples, the request. A model is trained 
 travels with it.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tinyagent_helpers.artifacts import InputError
+from tinyagent_helpers.artifacts import InputError, digest_text
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.tools import Tool
 
@@ -69,7 +68,7 @@ class PromptTemplate:
         example, earlier = [("a", "1. join()")], [("1. f()", ["b"])]
         plan = self.plan("?", datetime(2024, 1, 1), tools, example, earlier)
         texts = repr((self, WHAT_A_PLAN_IS, JOIN, RULES, HOW_TO_JOIN, plan, self.join("?", "1. f()", ["b"])))
-        return hashlib.sha256(texts.encode()).hexdigest()[:16]
+        return digest_text(texts)
 
     def plan(
         self,

@@ -4,7 +4,6 @@ Derived in notebook 01. Everything that describes or checks a tool is read from 
 so that a tool is defined once.
 """
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import docstring_parser
 from pydantic import TypeAdapter, ValidationError
 
+from tinyagent_helpers.artifacts import digest_text
 from tinyagent_helpers.mac.protocol import Mac
 
 REQUIRED = inspect.Parameter.empty
@@ -134,7 +134,7 @@ MAC_TOOLS: dict[str, Tool] = toolset(f for name, f in vars(Mac).items() if not n
 
 def tools_hash(tools: Mapping[str, Tool] = MAC_TOOLS) -> str:
     """Changes whenever a tool is described otherwise; a model that was trained on these tools carries it."""
-    return hashlib.sha256("\n".join(tool.to_prompt() for tool in tools.values()).encode()).hexdigest()[:16]
+    return digest_text("\n".join(tool.to_prompt() for tool in tools.values()))
 
 
 def bind(mac: Mac) -> dict[str, Tool]:

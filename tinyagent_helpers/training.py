@@ -1,10 +1,9 @@
-"""Fine-tuning a planner: LoRA, or all weights, through trl and peft. Explained in notebook 03.
+"""Fine-tuning a planner: LoRA, or all weights, through trl and peft.
 
 The same code runs in one process or, under `accelerate launch`, in several. A run that was interrupted goes on from its
 last checkpoint; the best checkpoint, by success of generated plans on validation requests, is what is kept.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -22,9 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallb
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.artifacts import InputError, digest, digest_text, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base
+from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, UNSEEN, TransformersModel, load_base
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
@@ -32,7 +31,6 @@ from tinyagent_helpers.scoring import score
 from tinyagent_helpers.tools import tools_hash
 
 disable_progress_bar()
-UNSEEN = -100  # the label of a token that is not learned
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class PlannerTrainer(SFTTrainer):
     """trl's trainer, which instead of a validation loss measures how many generated plans are right.
 
     Its loss is trl's, with logits only where some completion stands: without Triton, trl scores every token of the prompts,
-    too, and on a CPU that takes a third of the time.
+    too, which on a CPU takes most of a step.
     """
 
     def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
@@ -194,13 +192,15 @@ def fine_tune(
     index: ExampleIndex | None = None,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
-    returned; its loss is that of the last logged steps, its seconds those of the process that finished. `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
+    returned; its loss is that of the last logged steps, its seconds those of the process that finished.
+
+    `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
 
     Raises:
         InputError: the folder holds another run, or a pair is longer than the model reads.
     """
     model, tokenizer = base
-    data = hashlib.sha256(repr((list(pairs), [dict(row) for row in validation])).encode()).hexdigest()[:16]
+    data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
     made_of = dict(source) | {"template": template.hash, "settings": asdict(settings), "data": data}
     if finished := _claim(make_folder(folder), made_of):
         return finished
