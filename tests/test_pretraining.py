@@ -93,6 +93,28 @@ def test_lessons_show_the_tools_they_need(sample):
         assert (lesson.kind == "nothing fits") == (not plan.steps)
 
 
+def test_most_sheets_show_something_that_cannot_be_known_by_heart(sample):
+    asked = [lesson for lesson in sample if lesson.kind in ("request", "reordered", "renamed")]
+    known = {value for domain in load_domains() for values in domain.values.values() for value in values}
+    said = {
+        a
+        for lesson in asked
+        for a in re.findall(r'" ([^"]+)"', lesson.plan)
+        if a in lesson.prompt.rpartition("Question:")[2]
+    }
+    assert len([value for value in said if value not in known]) > 0.4 * len(said)
+    more = [lesson.plan for lesson in asked if lesson.kind == "reordered"]
+    assert sum('" "' in plan or "[]" in plan for plan in more) > 0.3 * len(more), "parameters that no request mentions"
+    own = {name for domain in load_domains() for name in domain.tools}
+    names = {
+        name
+        for lesson in asked
+        if lesson.kind == "renamed"
+        for name in re.findall(r"^\d+\. (\w+)\(", lesson.plan, re.M)
+    }
+    assert not names & own and len(names) > 5
+
+
 def test_nothing_of_the_mac_and_no_held_out_value_is_read(sample):
     text = "\n".join(lesson.prompt + lesson.plan for lesson in sample)
     assert not [name for name in MAC_TOOLS if f"{name}(" in text or f'"{name}"' in text]

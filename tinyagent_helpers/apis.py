@@ -10,14 +10,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 from tinyagent_helpers.artifacts import DATA
 from tinyagent_helpers.plans import parse_plan
-from tinyagent_helpers.teacher import KINDS, Draw, Pattern, ScenarioError, draw, scenario_patterns
+from tinyagent_helpers.teacher import CLOSED, KINDS, POOLED, Draw, Pattern, ScenarioError, draw, scenario_patterns
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 APIS = DATA / "pretraining"
@@ -33,9 +34,23 @@ class Domain:
     values: Mapping[str, Sequence[str]]
     patterns: Sequence[Pattern]
 
-    def draw(self, pattern: Pattern, rng: Random, now: datetime | None = None) -> Draw:
-        """Fill a pattern's slots; names and texts come from the recorded teacher's training values only."""
-        return draw(pattern, rng, "train", self.values, now)
+    def draw(
+        self,
+        pattern: Pattern,
+        rng: Random,
+        now: datetime | None = None,
+        values: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Draw:
+        """Fill a pattern's slots from `values`, else from the domain's own; other names and texts come from the recorded
+        teacher's training values only."""
+        return draw(pattern, rng, "train", {**self.values, **values}, now)
+
+    @cached_property
+    def open_kinds(self) -> frozenset[str]:
+        """The kinds of slots that any text may fill: no tool has one of their values as an option."""
+        options = {option for tool in self.tools.values() for p in tool.parameters for option in get_args(p.type)}
+        own = {kind for kind, values in self.values.items() if options.isdisjoint(values)}
+        return frozenset(own | {"person", *POOLED} - {*CLOSED})
 
 
 @cache

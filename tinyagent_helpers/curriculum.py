@@ -5,8 +5,9 @@ seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` wit
 the same with opaque tool names, so that descriptions must be read; the same again with parameters in another order, so that
 signatures must be read; dates to work out; and pure copying. Some requests no tool shown can answer: their plan is empty.
 
-Copying comes first and alone, as all else builds on it. Most tools are renamed and reordered: a base that met them under
-their own names learned them by heart and could not read others.
+Copying comes first and alone, as all else builds on it. Most tools are renamed and reordered and get parameters that no
+request mentions, and most values are phrases that nobody has said before: a base that met tools and values as they stand
+in the files learned them by heart and could not read others.
 """
 
 import inspect
@@ -15,21 +16,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
+from keyword import iskeyword
 from random import Random
 from typing import Any
 
 from tinyagent_helpers.apis import Domain, load_domains
-from tinyagent_helpers.plans import Plan
+from tinyagent_helpers.plans import Plan, Step
 from tinyagent_helpers.prompts import NANO_TEMPLATE
-from tinyagent_helpers.teacher import share, values_of
+from tinyagent_helpers.teacher import SLOT, Pattern, share, values_of
 from tinyagent_helpers.times import FORMAT, draw_day, draw_now, draw_span, draw_when
 from tinyagent_helpers.tools import Tool
 
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
-MIX = {"request": 0.22, "renamed": 0.08, "reordered": 0.36, "dates": 0.12, "copy": 0.22}
+MIX = {"request": 0.32, "reordered": 0.32, "renamed": 0.1, "dates": 0.1, "copy": 0.16}
 COPYING_FIRST = 5_000  # this many sheets at the start (some 550 steps) are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
+NEW_VALUES = 0.6  # of requests say what nobody has said before
+UNSAID = Tool.from_signature(
+    "unsaid",
+    "Parameters that no request says anything about.",
+    [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=type_)
+        for names, type_ in (("remark label reason contact origin", str), ("helpers tags links copies", list[str]))
+        for name in names.split()
+    ],
+).parameters
 REQUESTS = 6  # on a sheet
 MAX_DISTRACTORS = 10
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
@@ -59,14 +71,19 @@ def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[L
     """
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
+    words = _words(domains)
     for number in count(start):
         rng = Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}")
         mix = MIX if held_out or number >= COPYING_FIRST else {"copy": 1.0}
-        yield _sheet(rng, mix, domains, everything)
+        yield _sheet(rng, mix, domains, everything, words)
 
 
 def _sheet(
-    rng: Random, mix: Mapping[str, float], domains: Sequence[Domain], everything: Sequence[Tool]
+    rng: Random,
+    mix: Mapping[str, float],
+    domains: Sequence[Domain],
+    everything: Sequence[Tool],
+    words: Sequence[str],
 ) -> list[Lesson]:
     kind, now, schema = rng.choices(list(mix), list(mix.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
@@ -74,11 +91,12 @@ def _sheet(
     elif kind == "dates":
         tools, asked = _dates(rng, now)
     else:
-        tools, asked = _requests(rng, now, domains, everything, 2 if schema else MAX_DISTRACTORS)
-    if kind == "reordered":
-        tools, asked = _reordered(rng, tools, asked)
-    if kind in ("renamed", "reordered"):
-        tools, asked = _renamed(rng, tools, asked, kind)
+        tools, asked = _requests(rng, now, domains, everything, words, 2 if schema else MAX_DISTRACTORS)
+    if kind in ("reordered", "renamed"):
+        tools, asked = _reordered(rng, *_with_unsaid(rng, tools, asked))
+        asked = [replace(one, kind=kind) if one.kind == "request" else one for one in asked]
+    if kind == "renamed":
+        tools, asked = _renamed(rng, tools, asked, words)
     return [_lesson(rng, one, [o for o in asked if o is not one], now, tools, schema) for one in asked]
 
 
@@ -91,16 +109,43 @@ def _lesson(
 
 
 def _requests(
-    rng: Random, now: datetime, domains: Sequence[Domain], everything: Sequence[Tool], distractors: int
+    rng: Random,
+    now: datetime,
+    domains: Sequence[Domain],
+    everything: Sequence[Tool],
+    words: Sequence[str],
+    distractors: int,
 ) -> tuple[dict[str, Tool], list[Asked]]:
     """Requests for one domain, the tools that they need, and up to `distractors` others."""
     domain, needed, asked = rng.choice(domains), {}, []
     for pattern in rng.choices(domain.patterns, k=3 if distractors < REQUESTS else REQUESTS):
-        drawn = domain.draw(pattern, rng, now)
+        values = _new_values(rng, domain, pattern, words) if rng.random() < NEW_VALUES else {}
+        drawn = domain.draw(pattern, rng, now, values)
         needed |= {step.tool: domain.tools[step.tool] for step in drawn.plan.steps}
         asked.append(Asked(drawn.request, drawn.plan, "request"))
     tools = _with_distractors(rng, needed, domain, everything, rng.randrange(distractors + 1))
     return tools, [_nothing_fits(rng, now, domains, tools) if rng.random() < NOTHING_FITS else one for one in asked]
+
+
+def _words(domains: Sequence[Domain]) -> list[str]:
+    """Every word of the values that training may use."""
+    own = [value for domain in domains for values in domain.values.values() for value in values]
+    texts = own + [value for kind in COPIED for value in values_of(kind, "train")]
+    return sorted({word for text in texts for word in text.split() if not set(word) & set("{}=>")})
+
+
+def _new_values(rng: Random, domain: Domain, pattern: Pattern, words: Sequence[str]) -> dict[str, list[str]]:
+    """For each slot of the pattern that any text may fill, phrases that nobody has said before."""
+    kinds = {match.group(1) for match in SLOT.finditer(pattern.request)} & domain.open_kinds
+    return {kind: [_phrase(rng, words) for _ in range(8)] for kind in sorted(kinds)}
+
+
+def _phrase(rng: Random, words: Sequence[str]) -> str:
+    """One to four words, some of them without a meaning, some capitalised, now and then with a number behind."""
+    said = [_word(rng) if rng.random() < 0.3 else rng.choice(words) for _ in range(rng.randrange(1, 5))]
+    if rng.random() < 0.3:
+        said = [word.capitalize() for word in said]
+    return " ".join(said + [str(rng.randrange(1, 1000))] * (rng.random() < 0.15))
 
 
 def _nothing_fits(rng: Random, now: datetime, domains: Sequence[Domain], tools: Mapping[str, Tool]) -> Asked:
@@ -123,6 +168,19 @@ def _with_distractors(
     return {tool.name: tool for tool in tools}
 
 
+def _with_unsaid(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
+    """The same with up to two more parameters a tool that no request mentions; plans give them "" or []."""
+    more = {name: rng.sample(UNSAID, rng.choice((0, 0, 1, 2))) for name in tools}
+    names = {name: {p.name for p in tool.parameters} for name, tool in tools.items()}
+    more = {name: [p for p in added if p.name not in names[name]] for name, added in more.items()}
+    shown = {name: replace(tool, parameters=(*more[name], *tool.parameters)) for name, tool in tools.items()}
+
+    def fill(step: Step) -> tuple[str, tuple[Any, ...]]:
+        return step.tool, (*("" if p.type is str else [] for p in more[step.tool]), *step.arguments)
+
+    return shown, [replace(one, plan=Plan.of(fill(step) for step in one.plan.steps)) for one in asked]
+
+
 def _reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
     """The same tools and plans with the required parameters in another order."""
     orders = {name: rng.sample(range(tool.required), tool.required) for name, tool in tools.items()}
@@ -136,14 +194,13 @@ def _reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -
 
 
 def _renamed(
-    rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked], kind: str
+    rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked], words: Sequence[str]
 ) -> tuple[dict[str, Tool], list[Asked]]:
     """The same tools and plans under names that say nothing."""
-    names = {name: f"{_word(rng)}_{_word(rng)}" for name in tools}
+    names = {name: _name(rng, words) for name in tools}
     shown = {names[name]: replace(tool, name=names[name]) for name, tool in tools.items()}
     renamed = [Plan.of((names[step.tool], step.arguments) for step in one.plan.steps) for one in asked]
-    kinds = [kind if one.kind == "request" else one.kind for one in asked]
-    return shown, [Asked(one.request, plan, kind) for one, plan, kind in zip(asked, renamed, kinds, strict=True)]
+    return shown, [replace(one, plan=plan) for one, plan in zip(asked, renamed, strict=True)]
 
 
 def _copying(rng: Random) -> tuple[dict[str, Tool], list[Asked]]:
@@ -160,6 +217,17 @@ def _copying(rng: Random) -> tuple[dict[str, Tool], list[Asked]]:
         request = f"{rng.choice(('Keep', 'Please keep', 'I need you to keep', 'keep'))} {'; '.join(sentences)}"
         asked.append(Asked(request, Plan.of(steps), "copy"))
     return _one_tool("keep", "Keep these values.", fields), asked
+
+
+def _name(rng: Random, words: Sequence[str]) -> str:
+    """A tool's name that says nothing: of words without a meaning, or of others."""
+    return "_".join([_word(rng), _word(rng)] if rng.random() < 0.5 else _plain(rng, words, rng.randrange(2, 4)))
+
+
+def _plain(rng: Random, words: Sequence[str], number: int) -> list[str]:
+    """Different words that a name may be made of."""
+    found = [word for word in rng.sample(words, 60) if word.isascii() and word.isalpha() and word.islower()]
+    return rng.sample([word for word in found if not iskeyword(word)], number)
 
 
 def _dates(rng: Random, now: datetime) -> tuple[dict[str, Tool], list[Asked]]:

@@ -54,7 +54,7 @@ class Settings:
     context: int = 2048
     row: int = 768
     batch: int = 8
-    steps: int = 3_000
+    steps: int = 2_400
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     warmup: float = 0.02
