@@ -237,7 +237,7 @@ def test_a_run_may_start_from_an_exported_model(tmp_path):
         pretrain(slow, tmp_path / "four", lambda line: None, base=tmp_path)
 
 
-def test_a_run_with_a_base_does_not_begin_with_copying_again(tmp_path, monkeypatch):
+def test_a_run_with_a_base_does_not_begin_with_copying_again(tmp_path):
     pretrain(replace(TINY, steps=1), tmp_path / "one", lambda line: None)
     export(tmp_path / "one", tmp_path / "one" / "model", "first", {})
     pretrain(replace(TINY, steps=1, seed=1), tmp_path / "two", lambda line: None, base=tmp_path / "one" / "model")
@@ -252,18 +252,8 @@ def test_the_command_line_pretrains_exports_and_goes_on(tmp_path, monkeypatch, c
     assert {"loss", "seconds", "held_out_loss", "exact", "success"} == set(json.loads(capsys.readouterr().out))
     made = read_json(tmp_path / "model" / "manifest.json")
     assert made["command"] == "tinyagent pretrain --output DIR --steps 2 --seed 0" and made["hardware"]
-    again = [
-        "pretrain",
-        "--output",
-        str(tmp_path / "on"),
-        "--steps",
-        "1",
-        "--seed",
-        "1",
-        "--base",
-        str(tmp_path / "model"),
-    ]
-    assert main(again) == 0
+    on, base = str(tmp_path / "on"), str(tmp_path / "model")
+    assert main(["pretrain", "--output", on, "--steps", "1", "--seed", "1", "--base", base]) == 0
     assert read_json(tmp_path / "on" / "model" / "manifest.json")["base"]["command"] == made["command"]
 
 

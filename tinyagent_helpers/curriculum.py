@@ -2,12 +2,12 @@
 
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
 seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others beside them;
-the same with opaque tool names, so that descriptions must be read; the same again with parameters in another order, so that
-signatures must be read; dates to work out; and pure copying. Some requests no tool shown can answer: their plan is empty.
+the same with parameters in another order and some that no request mentions, so that signatures must be read; the same
+again under opaque names, so that descriptions must be read; dates to work out; and pure copying. Some requests no tool
+shown can answer: their plan is empty.
 
-Copying comes first and alone, as all else builds on it. Most tools are renamed and reordered and get parameters that no
-request mentions, and most values are phrases that nobody has said before: a base that met tools and values as they stand
-in the files learned them by heart and could not read others.
+Copying comes first and alone, as all else builds on it. Most requests name things that nobody has said before: a base that
+met every slot with the values of its file only learned them by heart and could not copy others.
 """
 
 import inspect
