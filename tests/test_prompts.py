@@ -39,6 +39,12 @@ def test_the_short_form_leaves_out_what_a_trained_model_knows():
     assert all(f"{name}(" in short for name in MAC_TOOLS)
 
 
+def test_purpose_first_puts_a_name_where_its_purpose_is_already_read():
+    prompt = PromptTemplate(purpose_first=True).plan("x", NOW, SMS)
+    send, end = MAC_TOOLS["send_sms"], "- End the plan, always as the last step: join()"
+    assert f"- {send.description.rstrip('.')}: {send.signature}\n{end}\n" in prompt and "1. " not in prompt
+
+
 def test_rules_depend_on_the_tools_present():
     assert not any("Zoom" in rule or "dates" in rule for rule in rules(SMS))
     assert any("Zoom" in rule for rule in rules(MAC_TOOLS)) and any("one call" in rule for rule in rules(SMS))

@@ -3,8 +3,8 @@
 A sheet is one list of tools, one date, and several requests about them, each with its plan. Sheet i is a function of the
 seed and i alone. Five kinds, mixed: requests for the made-up APIs of `apis` with the tools needed and others beside them;
 the same with parameters in another order and some that no request mentions, so that signatures must be read; the same
-again under opaque names, so that descriptions must be read; dates to work out; and pure copying. Some requests no tool
-shown can answer: their plan is empty.
+again under opaque names, so that descriptions must be read; dates to work out; and copying: values, and the names of
+functions that must be looked up. Some requests no tool shown can answer: their plan is empty.
 
 Copying comes first and alone, as all else builds on it. Most requests name things that nobody has said before: a base that
 met every slot with the values of its file only learned them by heart and could not copy others.
@@ -29,8 +29,8 @@ from tinyagent_helpers.tools import Tool
 
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
-MIX = {"request": 0.32, "reordered": 0.32, "renamed": 0.1, "dates": 0.1, "copy": 0.16}
-COPYING_FIRST = 5_000  # this many sheets at the start (some 550 steps) are copying only: what all else builds on
+MIX = {"request": 0.26, "reordered": 0.26, "renamed": 0.14, "dates": 0.1, "copy": 0.24}
+COPYING_FIRST = 8_000  # this many sheets at the start are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 NEW_VALUES = 0.6  # of requests say what nobody has said before
 UNSAID = Tool.from_signature(
@@ -44,6 +44,7 @@ UNSAID = Tool.from_signature(
 ).parameters
 REQUESTS = 6  # on a sheet
 MAX_DISTRACTORS = 10
+FIELDS = ("alpha", "beta", "gamma", "delta", "kappa", "omega")
 COPIED = ("first", "last", "title", "topic", "place", "file", "note", "content", "message", "context", "task")
 
 
@@ -87,9 +88,9 @@ def _sheet(
 ) -> list[Lesson]:
     kind, now, schema = rng.choices(list(mix), list(mix.values()))[0], draw_now(rng), rng.random() < SCHEMAS
     if kind == "copy":
-        tools, asked = _copying(rng)
+        tools, asked = _copying(rng, words)
     elif kind == "dates":
-        tools, asked = _dates(rng, now)
+        tools, asked = _dates(rng, now, words)
     else:
         tools, asked = _requests(rng, now, domains, everything, words, 2 if schema else MAX_DISTRACTORS)
     if kind in ("reordered", "renamed"):
@@ -203,20 +204,27 @@ def _renamed(
     return shown, [replace(one, plan=plan) for one, plan in zip(asked, renamed, strict=True)]
 
 
-def _copying(rng: Random) -> tuple[dict[str, Tool], list[Asked]]:
-    """Call one function with given values, stated in another order than the call needs them."""
-    fields = rng.sample(["alpha", "beta", "gamma", "delta", "kappa", "omega"], rng.randrange(1, 5))
+def _copying(rng: Random, words: Sequence[str]) -> tuple[dict[str, Tool], list[Asked]]:
+    """Call functions with given values. Names mean nothing: a function is found by the words of its description, which for
+    half of the functions are also its name's. Values are stated in another order than the call needs them."""
+    tools, about = {}, {}
+    for _ in range(rng.choice((1, 2, 2, 3, 4, 6))):
+        phrase = _plain(rng, words, 3)
+        name = "_".join(phrase[:2]) if rng.random() < 0.5 else _name(rng, words)
+        about[name] = phrase
+        tools |= _one_tool(name, f"{' '.join(phrase)}.", rng.sample(FIELDS, rng.randrange(1, 4)))
     asked = []
     for _ in range(REQUESTS):
         steps, sentences = [], []
-        for _ in range(rng.randrange(1, 4)):
-            values = {field: _something(rng) for field in fields}
-            said = rng.sample(fields, len(fields))
-            sentences.append(", ".join(f"{field} {values[field]}" for field in said))
-            steps.append(("keep", [values[field] for field in fields]))
-        request = f"{rng.choice(('Keep', 'Please keep', 'I need you to keep', 'keep'))} {'; '.join(sentences)}"
-        asked.append(Asked(request, Plan.of(steps), "copy"))
-    return _one_tool("keep", "Keep these values.", fields), asked
+        for tool in rng.choices(list(tools.values()), k=rng.randrange(1, 4)):
+            values = {parameter.name: _something(rng) for parameter in tool.parameters}
+            said = ", ".join(f"{field} {value}" for field, value in rng.sample(list(values.items()), len(values)))
+            sentences.append(f"{' '.join(rng.sample(about[tool.name], 2))} with {said}")
+            steps.append((tool.name, list(values.values())))
+        asked.append(
+            Asked(f"{rng.choice(('Do', 'Please do', 'I need'))} {'; '.join(sentences)}", Plan.of(steps), "copy")
+        )
+    return tools, asked
 
 
 def _name(rng: Random, words: Sequence[str]) -> str:
@@ -230,7 +238,7 @@ def _plain(rng: Random, words: Sequence[str], number: int) -> list[str]:
     return rng.sample([word for word in found if not iskeyword(word)], number)
 
 
-def _dates(rng: Random, now: datetime) -> tuple[dict[str, Tool], list[Asked]]:
+def _dates(rng: Random, now: datetime, words: Sequence[str]) -> tuple[dict[str, Tool], list[Asked]]:
     """Call one function with the dates that were meant, in the order in which they were said."""
     asked = []
     for _ in range(REQUESTS):
@@ -240,7 +248,7 @@ def _dates(rng: Random, now: datetime) -> tuple[dict[str, Tool], list[Asked]]:
         steps = [("mark", [(m.start).strftime(FORMAT), m.end.strftime(FORMAT) if m.end else ""]) for m in moments]
         request = f"{rng.choice(('Mark', 'Please mark', 'mark'))} {'; '.join(moment.say for moment in moments)}"
         asked.append(Asked(request, Plan.of(steps), "dates"))
-    return _one_tool("mark", "Mark a time, or a stretch of time.", ["start", "end"]), asked
+    return _one_tool(_name(rng, words), "Mark a time, or a stretch of time.", ["start", "end"]), asked
 
 
 def _one_tool(name: str, about: str, fields: Sequence[str]) -> dict[str, Tool]:

@@ -47,18 +47,20 @@ class Settings:
     """
 
     layers: int = 6
-    heads: int = 8
+    heads: int = 4
     width: int = 256
     vocabulary: int = 4096
     texts: int = 12_000  # prompts the tokenizer is trained on
     context: int = 2048
+    rope_theta: float = 1e6
     row: int = 768
     batch: int = 8
-    steps: int = 2_400
+    steps: int = 4_800
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
+    weight_decay: float = 0.3
     warmup: float = 0.02
-    decay: float = 0.4
+    decay: float = 1.0
     gap: int = 320
     seed: int = 0
 
@@ -95,6 +97,7 @@ def new_model(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
             max_position_embeddings=settings.context,
+            rope_parameters={"rope_type": "default", "rope_theta": settings.rope_theta},
             tie_word_embeddings=True,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
@@ -224,7 +227,9 @@ def new_optimizers(model: LlamaForCausalLM, settings: Settings) -> list[torch.op
     """Muon for the hidden matrices, AdamW for embeddings and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    muon = torch.optim.Muon(matrices, lr=settings.muon_rate, weight_decay=0.01, adjust_lr_fn="original")
+    muon = torch.optim.Muon(
+        matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay, adjust_lr_fn="original"
+    )
     return [muon, torch.optim.AdamW(others, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)]
 
 

@@ -20,6 +20,7 @@ WHAT_A_PLAN_IS = (
     "$1 stands for the result of step 1, also inside a longer text.",
 )
 JOIN = "join() - End the plan. It is always the last step, followed by <END_OF_PLAN>."
+PURPOSE_AND_JOIN = "End the plan, always as the last step: join()"
 LOOKUPS = ("get_phone_number", "get_email_address")
 RULES: tuple[
     tuple[tuple[str, ...], str], ...
@@ -53,6 +54,8 @@ class PromptTemplate:
     `schema`: show each tool as a JSON schema instead of a signature. `padded`: in what the model reads and writes, a space
     follows every opening quotation mark. A tokenizer has one token for "Sid" behind a space and others for "Sid" behind a
     quotation mark; with the space a name looks the same in request and plan, and even a small model can copy it.
+    `purpose_first`: one line a tool, what it does and then its signature. A model that reads from left to right knows at the
+    name what the tool is for, and the names, which are what it has to find, are not numbered as the plan's steps are.
     """
 
     parameters: bool = True
@@ -60,6 +63,7 @@ class PromptTemplate:
     examples: int = 0
     schema: bool = False
     padded: bool = False
+    purpose_first: bool = False
 
     @property
     def hash(self) -> str:
@@ -79,8 +83,10 @@ class PromptTemplate:
         earlier: Sequence[tuple[str, Sequence[str]]] = (),
     ) -> str:
         """The planner's prompt. `examples` are (request, plan text); `earlier` are (plan text, observations) to make up for."""
-        described = [self._describe(tool) for tool in tools.values()] + [JOIN]
-        parts = ["\n".join(WHAT_A_PLAN_IS).format(count=len(described)), _numbered(described)]
+        described = [self._describe(tool) for tool in tools.values()]
+        described.append(PURPOSE_AND_JOIN if self.purpose_first else JOIN)
+        listed = bullets(described) if self.purpose_first else _numbered(described)
+        parts = ["\n".join(WHAT_A_PLAN_IS).format(count=len(described)), listed]
         if self.guidelines:
             parts.append(bullets(rules(tools)))
         parts.append(f"Now it is {now:%A %Y-%m-%d %H:%M}. Next: {coming_days(now)}.")
@@ -111,11 +117,13 @@ class PromptTemplate:
     def _describe(self, tool: Tool) -> str:
         if self.schema:
             return json.dumps(tool.to_openai()["function"], ensure_ascii=False)
+        if self.purpose_first:
+            return f"{tool.description.rstrip('.')}: {tool.signature}"
         text = tool.to_prompt()
         return text if self.parameters else text.splitlines()[0]
 
 
-NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False, padded=True)
+NANO_TEMPLATE = PromptTemplate(parameters=False, guidelines=False, padded=True, purpose_first=True)
 
 
 def template_of(profile: Profile, examples: int | None = None) -> PromptTemplate:

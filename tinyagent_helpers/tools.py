@@ -82,10 +82,15 @@ class Tool:
         """How many arguments a call must have at least."""
         return sum(p.default is REQUIRED for p in self.parameters)
 
+    @property
+    def signature(self) -> str:
+        """Its name, and its parameters with their types: send_sms(recipients: list[str], message: str)."""
+        parameters = ", ".join(f"{p.name}: {p.type_name.replace('typing.', '')}" for p in self.parameters)
+        return f"{self.name}({parameters})"
+
     def to_prompt(self) -> str:
         """The tool as the planner reads it: signature, purpose, one line for each parameter."""
-        signature = ", ".join(f"{p.name}: {p.type_name.replace('typing.', '')}" for p in self.parameters)
-        lines = [f"{self.name}({signature}) - {self.description}"]
+        lines = [f"{self.signature} - {self.description}"]
         lines += [f"   - {p.name}: {p.description}" for p in self.parameters if p.description]
         return "\n".join(lines)
 
