@@ -30,7 +30,7 @@ from tinyagent_helpers.tools import Tool
 SCHEMA_TEMPLATE = replace(NANO_TEMPLATE, schema=True)
 EXAMPLES_TEMPLATE = replace(NANO_TEMPLATE, examples=2)
 MIX = {"request": 0.26, "reordered": 0.26, "renamed": 0.14, "dates": 0.1, "copy": 0.24}
-COPYING_FIRST = 8_000  # this many sheets at the start are copying only: what all else builds on
+COPYING_FIRST = 12_000  # this many sheets at the start are copying only: what all else builds on
 NOTHING_FITS, SCHEMAS, EXAMPLES = 0.06, 0.08, 0.1  # shares of requests, sheets, requests
 NEW_VALUES = 0.6  # of requests say what nobody has said before
 UNSAID = Tool.from_signature(
