@@ -70,7 +70,7 @@ def test_reordered_calls_follow_the_signature_that_is_shown():
     orders = set()
     for lesson in seen:
         for step in parse_plan(lesson.plan, tools=None).steps:
-            if shown := re.search(rf"{step.tool}\((.*)\) - ", lesson.prompt):
+            if shown := re.search(rf": {step.tool}\((.*)\)$", lesson.prompt, re.MULTILINE):
                 types = re.findall(r"\w+: (str|int|float|bool|list|Literal)", shown[1])
                 orders.add(tuple(types))
                 for kind, value in zip(types, step.arguments):

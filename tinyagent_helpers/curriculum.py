@@ -240,15 +240,15 @@ def _plain(rng: Random, words: Sequence[str], number: int) -> list[str]:
 
 def _dates(rng: Random, now: datetime, words: Sequence[str]) -> tuple[dict[str, Tool], list[Asked]]:
     """Call one function with the dates that were meant, in the order in which they were said."""
-    asked = []
+    asked, name = [], _name(rng, words)
     for _ in range(REQUESTS):
         moments = [
             (draw_when, draw_when, draw_day, draw_span)[rng.randrange(4)](rng, now) for _ in range(rng.randrange(1, 4))
         ]
-        steps = [("mark", [(m.start).strftime(FORMAT), m.end.strftime(FORMAT) if m.end else ""]) for m in moments]
+        steps = [(name, [(m.start).strftime(FORMAT), m.end.strftime(FORMAT) if m.end else ""]) for m in moments]
         request = f"{rng.choice(('Mark', 'Please mark', 'mark'))} {'; '.join(moment.say for moment in moments)}"
         asked.append(Asked(request, Plan.of(steps), "dates"))
-    return _one_tool(_name(rng, words), "Mark a time, or a stretch of time.", ["start", "end"]), asked
+    return _one_tool(name, "Mark a time, or a stretch of time.", ["start", "end"]), asked
 
 
 def _one_tool(name: str, about: str, fields: Sequence[str]) -> dict[str, Tool]:
