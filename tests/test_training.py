@@ -107,6 +107,23 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
 
 
+def test_a_long_epoch_has_checkpoints_within(home, short_answers, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill_before_the_first_epoch_ends(line):
+        raise Killed
+
+    monkeypatch.setattr("tinyagent_helpers.training.SAVE_STEPS", 1)
+    train(home, "whole")
+    with pytest.raises(Killed):
+        train(home, "within", report=kill_before_the_first_epoch_ends)
+    assert list((home / "within" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    train(home, "within")
+    one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("whole", "within"))
+    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+
+
 def test_training_teaches(home, short_answers):
     losses = []
     settings = replace(TINY, epochs=80, rows=4, batch=4, validation=1, rank=0, alpha=0)

@@ -31,6 +31,7 @@ from tinyagent_helpers.scoring import score
 from tinyagent_helpers.tools import tools_hash
 
 disable_progress_bar()
+SAVE_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FineTuning:
 
 
 SETTINGS = {
-    "nano": FineTuning(500, 1, 4e-3, 16, rank=64, alpha=64, negatives=4, micro_batch=4, validation=60),
+    "nano": FineTuning(1_000, 1, 2e-3, 16, rank=64, alpha=64, negatives=4, micro_batch=4, validation=60),
     "laptop": FineTuning(8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, micro_batch=4, checkpointing=True),
     "gpu": FineTuning(
         35_000,
@@ -104,6 +105,15 @@ class PlannerTrainer(SFTTrainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+class Checkpoints(TrainerCallback):
+    """A checkpoint every `SAVE_STEPS` steps, beside the one that every epoch ends with: an epoch may take hours."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for one."""
+        if state.global_step % SAVE_STEPS == 0:
+            control.should_save = True
 
 
 class Progress(TrainerCallback):
@@ -259,7 +269,7 @@ def make_trainer(
         eval_dataset=Dataset.from_list([_columns(pairs[0], tokenizer)]) if validation else None,
         processing_class=tokenizer,
         peft_config=adapter(settings) if settings.rank else None,
-        callbacks=[Progress(report)],
+        callbacks=[Progress(report), Checkpoints()],
         measure=measure,
     )
     trainer.remove_callback(PrinterCallback)
