@@ -115,13 +115,13 @@ def test_a_long_epoch_has_checkpoints_within(home, short_answers, monkeypatch):
         raise Killed
 
     monkeypatch.setattr("tinyagent_helpers.training.SAVE_STEPS", 1)
-    train(home, "whole")
+    muon = replace(TINY, muon=True, weight_decay=0.1)
     with pytest.raises(Killed):
-        train(home, "within", report=kill_before_the_first_epoch_ends)
+        train(home, "within", muon, report=kill_before_the_first_epoch_ends)
     assert list((home / "within" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
-    train(home, "within")
-    one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("whole", "within"))
-    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+    lines = []
+    assert train(home, "within", muon, report=lines.append)["finished"]
+    assert "success" in lines[0]
 
 
 def test_training_teaches(home, short_answers):

@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--base", default="", metavar="DIR", help="instead of the profile's base")
     train.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
     train.add_argument("--epochs", type=float)
+    train.add_argument("--rate", type=float, help="the highest learning rate")
     train.add_argument("--batch", type=_at_least(1), help="examples a step, over all processes")
     train.add_argument("--negatives", type=_at_least(0), help="how many tools that are not needed a prompt may show")
     train.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
@@ -318,10 +319,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tinyagent_helpers.training import is_main, train_planner
 
-    settings = ("rows", "epochs", "batch", "negatives", "seed")
+    settings = ("rows", "epochs", "rate", "batch", "negatives", "seed")
     changes = {key: getattr(options, key) for key in settings}
-    if options.full:
-        changes |= {"rank": 0, "alpha": 0, "four_bits": False}
     manifest = train_planner(
         profile(options.profile),
         options.data,
@@ -330,6 +329,7 @@ def _train(options: argparse.Namespace) -> int:
         lambda line: print(line, file=sys.stderr, flush=True),
         base=options.base,
         examples=options.examples,
+        full=options.full,
         command=f"tinyagent train --data DIR --output ADAPTER{_said(options, ('profile', 'base', *settings, 'examples', 'full'))}",
     )
     if options.json and is_main():

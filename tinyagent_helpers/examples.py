@@ -19,7 +19,7 @@ from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 CONTACTS, FILES = (said.no_contact, said.several_contacts), (said.no_file, said.several_files)
 LOOKUPS = {"get_phone_number": CONTACTS, "get_email_address": CONTACTS, "open_and_get_file_path": FILES}
-ALL_TOOLS = 0.15  # the share of plans that are learned with every tool shown
+ALL_TOOLS = 0.8  # the share of plans learned with every tool shown; when few were, nearly all shown were needed
 JOINS, FAILURES = 0.2, 0.4  # for every plan: joins; the share of those, and of second plans, that follow a failure
 
 
