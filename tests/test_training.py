@@ -18,7 +18,16 @@ from tinyagent_helpers.models import TransformersModel, load_base, load_planner
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE, template_of
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
-from tinyagent_helpers.training import SETTINGS, UNSEEN, FineTuning, fine_tune, make_trainer, train_planner
+from tinyagent_helpers.training import (
+    SETTINGS,
+    UNSEEN,
+    FineTuning,
+    GroupedByLength,
+    PlannerTrainer,
+    fine_tune,
+    make_trainer,
+    train_planner,
+)
 
 NANO = PROFILES["nano"]
 TINY = FineTuning(rows=16, epochs=3, rate=1e-2, batch=8, rank=4, alpha=8, negatives=1, validation=2, bf16=False)
@@ -107,21 +116,39 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
 
 
-def test_a_long_epoch_has_checkpoints_within(home, short_answers, monkeypatch):
+def test_a_run_killed_within_an_epoch_ends_like_a_straight_one(home, short_answers, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def kill_before_the_first_epoch_ends(line):
-        raise Killed
+    def die_in_the_second_step(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+        return loss(*arguments, **named)
 
-    monkeypatch.setattr("tinyagent_helpers.training.SAVE_STEPS", 1)
+    calls, loss = [], PlannerTrainer.compute_loss
     muon = replace(TINY, muon=True, weight_decay=0.1)
-    with pytest.raises(Killed):
-        train(home, "within", muon, report=kill_before_the_first_epoch_ends)
-    assert list((home / "within" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
-    lines = []
-    assert train(home, "within", muon, report=lines.append)["finished"]
-    assert "success" in lines[0]
+    train(home, "straight", muon)
+    monkeypatch.setattr("tinyagent_helpers.training.SAVE_STEPS", 1)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PlannerTrainer, "compute_loss", die_in_the_second_step)
+        train(home, "within", muon)
+    assert [path.parent.name for path in (home / "within").rglob("trainer_state.json")] == ["checkpoint-1"]
+    assert train(home, "within", muon)["finished"]
+    one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("straight", "within"))
+    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+
+
+def test_batches_are_of_like_length_in_an_order_of_their_own():
+    lengths = [10, 500] * 8 + [10]
+    sampler = GroupedByLength(lengths, 4, seed=0)
+    order = list(sampler)
+    batches = [{lengths[i] for i in order[start : start + 4]} for start in range(0, 16, 4)]
+    assert sorted(order) == list(range(17)) and sum(len(batch) > 1 for batch in batches) <= 1
+    torch.manual_seed(5)
+    assert order == list(GroupedByLength(lengths, 4, seed=0))
+    sampler.set_epoch(1)
+    assert order != list(sampler)
 
 
 def test_training_teaches(home, short_answers):

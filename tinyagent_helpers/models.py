@@ -194,7 +194,7 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
     source = str(path) or (str(NANO_BASE) if profile.name == "nano" else profile.planner)
     if source == str(NANO_BASE) and not NANO_BASE.exists():
         raise InputError(
-            "no nano base ships yet; make one with tinyagent pretrain --output DIR and give --base DIR/model"
+            f"there is no nano base in {NANO_BASE}; make one with tinyagent pretrain --output DIR and give --base DIR/model"
         )
     arguments: dict[str, Any] = {"local_files_only": not profile.network}
     try:

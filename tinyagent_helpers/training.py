@@ -7,10 +7,11 @@ last checkpoint; the best checkpoint, by success of generated plans on validatio
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig, prepare_model_for_kbit_training
 from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -66,12 +68,12 @@ SETTINGS = {
     "nano": FineTuning(
         1_000,
         1,
-        0.02,
-        16,
+        0.014,
+        8,
         rank=64,
         alpha=64,
         negatives=4,
-        micro_batch=4,
+        micro_batch=8,
         muon=True,
         weight_decay=0.3,
         validation=60,
@@ -129,6 +131,10 @@ class PlannerTrainer(SFTTrainer):
         total = cross_entropy(logits.flatten(0, 1).float(), labels[:, places + 1].flatten(), reduction="sum")
         return total / num_items_in_batch * self.accelerator.num_processes
 
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+        return GroupedByLength(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The success rate as `eval_success`."""
         model = self.accelerator.unwrap_model(self.model)
@@ -138,6 +144,32 @@ class PlannerTrainer(SFTTrainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+class GroupedByLength(Sampler):
+    """Batches of examples of about the same length, in an order that seed and epoch decide alone.
+
+    transformers' own sampler goes from the longest examples of each fifty batches to the shortest, so that for a while every
+    step sees plans only and then joins only; and its order, begun anew, is another one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take another order; the trainer says when."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = Random(f"order-{self.seed}-{self.epoch}")
+        order = rng.sample(range(len(self)), len(self))
+        order.sort(key=self.lengths.__getitem__)
+        *batches, last = (order[start : start + self.batch] for start in range(0, len(order), self.batch))
+        rng.shuffle(batches)
+        return chain(*batches, last)
 
 
 def _in_common(ids: torch.Tensor) -> int:
@@ -201,8 +233,8 @@ def train_planner(
     Raises:
         InputError: there are no examples, or what `fine_tune` raises.
     """
-    settings, template = replace(SETTINGS[profile.name], **changes), template_of(profile, examples)
-    settings = without_adapter(settings) if full else settings
+    usual = without_adapter(SETTINGS[profile.name]) if full else SETTINGS[profile.name]
+    settings, template = replace(usual, **changes), template_of(profile, examples)
     rows = list(islice(read_jsonl(data / "train.jsonl", ("id", "request", "now", "plan", "join")), settings.rows))
     if not rows:
         raise InputError(f"{data / 'train.jsonl'} is empty; run tinyagent synthesize first")
@@ -370,7 +402,6 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
         weight_decay=settings.weight_decay,
         completion_only_loss=True,
         max_length=None,
-        train_sampling_strategy="group_by_length",
         eval_strategy="epoch" if validate else "no",
         save_strategy="epoch",
         save_total_limit=1,
