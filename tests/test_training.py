@@ -14,20 +14,12 @@ from safetensors.torch import load_file
 from tinyagent_helpers.artifacts import ROOT, InputError, read_json, read_jsonl
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import TransformersModel, load_base, load_planner
+from tinyagent_helpers.models import UNSEEN, TransformersModel, load_base, load_planner
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE, template_of
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
-from tinyagent_helpers.training import (
-    SETTINGS,
-    UNSEEN,
-    FineTuning,
-    GroupedByLength,
-    PlannerTrainer,
-    fine_tune,
-    make_trainer,
-    train_planner,
-)
+from tinyagent_helpers.trainer import GroupedByLength, PlannerTrainer
+from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, make_trainer, train_planner
 
 NANO = PROFILES["nano"]
 TINY = FineTuning(rows=16, epochs=3, rate=1e-2, batch=8, rank=4, alpha=8, negatives=1, validation=2, bf16=False)
@@ -129,7 +121,7 @@ def test_a_run_killed_within_an_epoch_ends_like_a_straight_one(home, short_answe
     calls, loss = [], PlannerTrainer.compute_loss
     muon = replace(TINY, muon=True, weight_decay=0.1)
     train(home, "straight", muon)
-    monkeypatch.setattr("tinyagent_helpers.training.SAVE_STEPS", 1)
+    monkeypatch.setattr("tinyagent_helpers.trainer.SAVE_STEPS", 1)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(PlannerTrainer, "compute_loss", die_in_the_second_step)
         train(home, "within", muon)

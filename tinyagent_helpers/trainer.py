@@ -1,0 +1,130 @@
+"""trl's trainer, fitted to planners: a loss on completions only, batches of like length, success instead of a validation loss."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from random import Random
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from tinyagent_helpers.models import UNSEEN
+
+SAVE_STEPS = 200
+
+
+class PlannerTrainer(SFTTrainer):
+    """trl's trainer, which instead of a validation loss measures how many generated plans are right.
+
+    Its loss is trl's, with logits only where some completion stands: without Triton, trl scores every token of the prompts,
+    too, which on a CPU takes most of a step. And what a batch's prompts begin with in common, such as the tools, is read
+    once, unless activations are thrown away.
+    """
+
+    def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._measure = measure
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean negative log-likelihood of the completions' tokens, over all processes."""
+        labels = inputs.pop("labels")
+        places = (labels[:, 1:] != UNSEEN).any(dim=0).nonzero().squeeze(1)
+        ids = inputs.pop("input_ids")
+        shared = 0 if self.args.activation_checkpointing else _in_common(ids[:, : places[0]])
+        if shared:
+            inputs["past_key_values"] = model(
+                input_ids=ids[:1, :shared], use_cache=True, logits_to_keep=1
+            ).past_key_values
+            inputs["past_key_values"].batch_repeat_interleave(len(ids))
+        logits = model(
+            **inputs, input_ids=ids[:, shared:], use_cache=bool(shared), logits_to_keep=places - shared
+        ).logits
+        total = cross_entropy(logits.flatten(0, 1).float(), labels[:, places + 1].flatten(), reduction="sum")
+        return total / num_items_in_batch * self.accelerator.num_processes
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+        return GroupedByLength(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The success rate as `eval_success`."""
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        metrics = {"eval_success": self._measure(model)}
+        model.train(training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class GroupedByLength(Sampler):
+    """Batches of examples of about the same length, in an order that seed and epoch decide alone.
+
+    transformers' own sampler goes from the longest examples of each fifty batches to the shortest, so that for a while every
+    step sees plans only and then joins only; and its order, begun anew, is another one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take another order; the trainer says when."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = Random(f"order-{self.seed}-{self.epoch}")
+        order = rng.sample(range(len(self)), len(self))
+        order.sort(key=self.lengths.__getitem__)
+        *batches, last = (order[start : start + self.batch] for start in range(0, len(order), self.batch))
+        rng.shuffle(batches)
+        return chain(*batches, last)
+
+
+def _in_common(ids: torch.Tensor) -> int:
+    """How many tokens rows of ids (rows, tokens) begin with in common."""
+    return int((ids == ids[:1]).all(dim=0).cumprod(dim=0).sum())
+
+
+class Checkpoints(TrainerCallback):
+    """A checkpoint every `SAVE_STEPS` steps, beside the one that every epoch ends with: an epoch may take hours."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for one."""
+        if state.global_step % SAVE_STEPS == 0:
+            control.should_save = True
+
+
+class Progress(TrainerCallback):
+    """One line of text now and then, with an estimate."""
+
+    def __init__(self, report: Callable[[str], None]):
+        self.report, self.started, self.first = report, time.monotonic(), None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        """Note where this run of the process began."""
+        if self.first is None:
+            self.first, self.started = state.global_step, time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Tell loss, success and time left."""
+        if not state.is_world_process_zero or not logs:
+            return
+        done = state.global_step - (self.first or 0)
+        left = (time.monotonic() - self.started) / max(1, done) * (state.max_steps - state.global_step)
+        what = (
+            f"loss {logs['loss']:.3f}"
+            if "loss" in logs
+            else f"success {logs['eval_success']:.0%}"
+            if "eval_success" in logs
+            else ""
+        )
+        if what:
+            self.report(f"step {state.global_step:,} of {state.max_steps:,}, {what}, {left / 60:.1f} min left")
