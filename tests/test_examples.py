@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from tinyagent_helpers.examples import fail, join_pair, plan_pair, shown_tools, training_pairs
+from tinyagent_helpers.examples import DATED, fail, join_pair, plan_pair, shown_tools, training_pairs, two_in_one
 from tinyagent_helpers.joins import parse_join
 from tinyagent_helpers.mac.simulated import SimulatedMac
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, ExampleIndex, PromptTemplate
-from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
+from tinyagent_helpers.synthesis import RecordedTeacher, is_held_out, synthesize
 from tinyagent_helpers.tools import MAC_TOOLS
 
 
@@ -50,6 +50,37 @@ def test_prompt_and_completion_are_the_templates_and_the_rows(rows):
     assert pair.completion == NANO_TEMPLATE.write(rows[0]["plan"])
     join = join_pair(LOOKUP, NANO_TEMPLATE)
     assert "Observation: +1 415 555 0101" in join.prompt and parse_join(join.completion).message == "Done."
+
+
+NOTE = LOOKUP | {
+    "request": "New note with the mail address of Ann.",
+    "plan": '1. get_email_address("Ann")\n2. create_note("", "$1", "")\n3. join()<END_OF_PLAN>',
+    "tools": ["create_note", "get_email_address"],
+}
+
+
+def test_two_requests_in_one_have_one_plan_that_looks_up_first():
+    both = two_in_one(LOOKUP, NOTE, Random(0))
+    assert both["request"].startswith(LOOKUP["request"]) and both["request"].endswith(NOTE["request"])
+    assert both["plan"].splitlines()[:5] == [
+        '1. get_phone_number("Sid")',
+        '2. get_email_address("Ann")',
+        '3. create_reminder("buy milk", "", "", "", 0, False)',
+        '4. send_sms(["$1"], "I am late")',
+        '5. create_note("", "$2", "")',
+    ]
+    assert set(both["tools"]) == {*LOOKUP["tools"], *NOTE["tools"]}
+    assert two_in_one(NOTE, LOOKUP, Random(0)) is None, "whose day would the reminder be for?"
+    assert two_in_one(NOTE, NOTE, Random(0)) is None
+
+
+def test_no_two_in_one_needs_a_combination_that_is_held_out(rows):
+    rng = Random(0)
+    made = [(row, other, two_in_one(row, other, rng)) for row in rows for other in rng.sample(rows, 5)]
+    assert sum(both is not None for *_, both in made) > len(rows)
+    assert not any(both and is_held_out(frozenset(both["tools"])) for *_, both in made)
+    unions = [frozenset((*row["tools"], *other["tools"])) for row, other, _ in made if not DATED & set(other["tools"])]
+    assert any(map(is_held_out, unions)), "else this test could not fail"
 
 
 def test_all_kinds_come_up_and_all_can_be_read(rows):

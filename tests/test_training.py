@@ -41,12 +41,12 @@ def short_answers(monkeypatch):
     monkeypatch.setattr(TransformersModel.complete, "__defaults__", (8,))
 
 
-def train(home, name, settings=TINY, report=lambda line: None):
+def train(home, name, settings=TINY, report=lambda line: None, **more):
     rows = list(read_jsonl(home / "data" / "train.jsonl"))
     pairs = training_pairs(rows[: settings.rows], NANO_TEMPLATE, settings.seed, settings.negatives)
-    validation = rows[-settings.validation :]
+    validation = rows[len(rows) - settings.validation :]
     base = load_base(NANO, home / "base", settings.four_bits)
-    return fine_tune(base, pairs, validation, NANO_TEMPLATE, settings, home / name, {"base": "tiny"}, report)
+    return fine_tune(base, pairs, validation, NANO_TEMPLATE, settings, home / name, {"base": "tiny"}, report, **more)
 
 
 def test_only_completions_are_learned_and_nothing_is_cut(home):
@@ -141,6 +141,16 @@ def test_batches_are_of_like_length_in_an_order_of_their_own():
     assert order == list(GroupedByLength(lengths, 4, seed=0))
     sampler.set_epoch(1)
     assert order != list(sampler)
+
+
+def test_a_run_goes_on_from_an_earlier_adapter(home, short_answers):
+    train(home, "whole")
+    still = replace(TINY, rate=0.0, epochs=1, validation=0)
+    assert train(home, "second", still, start=home / "whole")["start"]
+    one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("whole", "second"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    with pytest.raises(InputError, match="another rank than 8"):
+        train(home, "third", replace(still, rank=8), start=home / "whole")
 
 
 def test_training_teaches(home, short_answers):

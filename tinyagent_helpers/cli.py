@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     train.add_argument("--output", type=Path, required=True, metavar="DIR")
     train.add_argument("--base", default="", metavar="DIR", help="instead of the profile's base")
+    train.add_argument("--start", default="", metavar="DIR", help="an adapter to go on from, instead of a new one")
     train.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
     train.add_argument("--epochs", type=float)
     train.add_argument("--rate", type=float, help="the highest learning rate")

@@ -187,10 +187,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """Fine-tune a planner."""
+    from tinyagent_helpers.models import read_manifest
     from tinyagent_helpers.training import is_main, train_planner
 
     settings = ("rows", "epochs", "rate", "batch", "negatives", "seed")
     changes = {key: getattr(options, key) for key in settings}
+    first = f"{read_manifest(options.start).get('command')}; " if options.start else ""
+    started = " --start ADAPTER" if options.start else ""
     manifest = train_planner(
         profile(options.profile),
         options.data,
@@ -200,7 +203,8 @@ def run_train(options: argparse.Namespace) -> int:
         base=options.base,
         examples=options.examples,
         full=options.full,
-        command=f"tinyagent train --data DIR --output ADAPTER{_said(options, ('profile', 'base', *settings, 'examples', 'full'))}",
+        start=options.start,
+        command=f"{first}tinyagent train --data DIR --output ADAPTER{_said(options, ('profile', 'base', *settings, 'examples', 'full'))}{started}",
     )
     if options.json and is_main():
         _print_json(manifest)

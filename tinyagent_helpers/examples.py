@@ -13,6 +13,7 @@ from tinyagent_helpers.joins import Join
 from tinyagent_helpers.mac import observations as said
 from tinyagent_helpers.plans import Plan, Step, fill_in, parse_plan
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
+from tinyagent_helpers.synthesis import is_held_out
 from tinyagent_helpers.teacher import values_of
 from tinyagent_helpers.times import moment_of
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
@@ -20,6 +21,8 @@ from tinyagent_helpers.tools import MAC_TOOLS, Tool
 CONTACTS, FILES = (said.no_contact, said.several_contacts), (said.no_file, said.several_files)
 LOOKUPS = {"get_phone_number": CONTACTS, "get_email_address": CONTACTS, "open_and_get_file_path": FILES}
 ALL_TOOLS = 0.8  # the share of plans learned with every tool shown; when few were, nearly all shown were needed
+TWO_IN_ONE = 0.6  # how often a plan is learned from two requests in one, where they can be joined (two times in five)
+DATED = {"create_calendar_event", "create_reminder", "get_zoom_meeting_link"}  # their plans belong to one day
 JOINS, FAILURES = 0.2, 0.4  # for every plan: joins; the share of those, and of second plans, that follow a failure
 
 
@@ -50,11 +53,13 @@ def training_pairs(
     joins: float = JOINS,
 ) -> list[Pair]:
     """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan."""
-    pairs, rng = [], Random(f"pairs-{seed}")
+    pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:
         tools = shown_tools(row["tools"], rng, negatives)
-        examples = index.nearest(row["request"], template.examples) if index else ()
-        pairs.append(plan_pair(row, template, tools, examples))
+        asked = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
+        asked, shown = (asked, shown_tools(asked["tools"], rng, negatives)) if asked else (row, tools)
+        examples = index.nearest(asked["request"], template.examples) if index else ()
+        pairs.append(plan_pair(asked, template, shown, examples))
         if rng.random() < joins:
             failure = fail(row, rng) if rng.random() < FAILURES else None
             pairs += after_failure(row, failure, template, tools) if failure else [join_pair(row, template)]
@@ -67,6 +72,24 @@ def shown_tools(needed: Sequence[str], rng: Random, negatives: int) -> dict[str,
     number = len(others) if rng.random() < ALL_TOOLS and negatives else rng.randrange(min(negatives, len(others)) + 1)
     shown = {*needed, *rng.sample(others, number)}
     return {name: tool for name, tool in MAC_TOOLS.items() if name in shown}
+
+
+def two_in_one(row: Mapping[str, Any], other: Mapping[str, Any], rng: Random) -> dict[str, Any] | None:
+    """Two requests said in one breath, and one plan for both, so that more combinations of tools are learned than the data
+    have; None if the other one's plan belongs to a day, or together they need a combination that is held out."""
+    tools = frozenset((*row["tools"], *other["tools"]))
+    if row is other or DATED & set(other["tools"]) or is_held_out(tools):
+        return None
+    steps = [(which, step) for which in (row, other) for step in parse_plan(which["plan"]).steps]
+    steps.sort(key=lambda part: part[1].tool not in LOOKUPS or bool(part[1].depends_on))
+    results = {(id(which), step.id): f"${number}" for number, (which, step) in enumerate(steps, 1)}
+    calls = [
+        (step.tool, fill_in(step.arguments, {d: results[id(which), d] for d in step.depends_on}))
+        for which, step in steps
+    ]
+    between = rng.choice((". ", ". Also: ", ", and: ", "; ", " + ", ". And ", "\n", ". Then: "))
+    request = row["request"].rstrip(" .") + between + other["request"]
+    return {"request": request, "now": row["now"], "plan": Plan.of(calls).to_text(), "tools": sorted(tools)}
 
 
 def plan_pair(

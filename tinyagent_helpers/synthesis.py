@@ -74,11 +74,19 @@ class TeacherError(Exception):
 
 def home(tools: frozenset[str], pattern_id: str = "") -> str:
     """The split a pattern belongs to: whole combinations of tools are held out first, then whole patterns."""
-    combination = share("combination:" + ",".join(sorted(tools)))
-    if len(tools) > 1 and combination >= 0.85:
-        return "test_combinations" if combination >= 0.89 else "validation"
+    if is_held_out(tools):
+        return "test_combinations" if _place(tools) >= 0.89 else "validation"
     pattern = share("pattern:" + pattern_id)
     return "train" if pattern < 0.78 else "validation" if pattern < 0.86 else "test_patterns"
+
+
+def is_held_out(tools: frozenset[str]) -> bool:
+    """Whether no training request may need just these tools."""
+    return len(tools) > 1 and _place(tools) >= 0.85
+
+
+def _place(tools: frozenset[str]) -> float:
+    return share("combination:" + ",".join(sorted(tools)))
 
 
 class RecordedTeacher:

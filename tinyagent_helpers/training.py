@@ -16,14 +16,15 @@ from typing import Any
 import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
-from peft import LoraConfig, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, prepare_model_for_kbit_training, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
 
 from tinyagent_helpers.artifacts import InputError, digest, digest_text, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base
+from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base, read_manifest
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
@@ -108,12 +109,13 @@ def train_planner(
     base: str | Path = "",
     examples: int | None = None,
     full: bool = False,
+    start: str | Path = "",
     command: str = "",
 ) -> dict[str, Any]:
     """Fine-tune a profile's base, with its settings but for `changes`, on what `synthesize` left in `data`.
 
     `examples`: how many in-context examples a prompt shows, if not as many as is usual for the profile. `full`: all weights
-    instead of an adapter. `command` is kept in the manifest.
+    instead of an adapter. `start`: an adapter to go on from. `command` is kept in the manifest.
 
     Raises:
         InputError: there are no examples, or what `fine_tune` raises.
@@ -132,7 +134,8 @@ def train_planner(
     if not settings.rank:
         model = model.float()  # in 16 bits a small step on a weight would be lost
     source = provenance(profile, base) | {"command": command}
-    return fine_tune((model, tokenizer), pairs, validation, template, settings, folder, source, report, index)
+    parts = (model, tokenizer), pairs, validation, template, settings, folder, source, report, index
+    return fine_tune(*parts, start=Path(start) if start else None)
 
 
 def provenance(profile: Profile, base: str | Path = "") -> dict[str, str]:
@@ -157,22 +160,28 @@ def fine_tune(
     source: Mapping[str, Any],
     report: Callable[[str], None],
     index: ExampleIndex | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
     returned; its loss is that of the last logged steps, its seconds those of the process that finished.
 
-    `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts.
+    `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts; `start` is
+    an adapter to go on from.
 
     Raises:
-        InputError: the folder holds another run, or a pair is longer than the model reads.
+        InputError: the folder holds another run, a pair is longer than the model reads, or `start` is for another model.
     """
     model, tokenizer = base
     data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
     made_of = dict(source) | {"template": template.hash, "settings": asdict(settings), "data": data}
+    if start:
+        made_of["start"] = digest(start / "adapter_model.safetensors")
     if finished := _claim(make_folder(folder), made_of):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
+    if start:
+        _go_on_from(start, trainer.model, made_of)
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / "checkpoints"))
     if settings.rank:  # the folder of a base is another one on another machine
@@ -192,6 +201,21 @@ def fine_tune(
             (folder / extra).unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return manifest
+
+
+def _go_on_from(start: Path, model: PeftModel, made_of: Mapping[str, Any]) -> None:
+    """Give a new adapter the weights of an earlier one.
+
+    Raises:
+        InputError: it is for another base or template, or of another rank.
+    """
+    manifest = read_manifest(start)
+    if different := [key for key in ("weights", "template") if manifest.get(key) != made_of.get(key)]:
+        raise InputError(f"the adapter in {start} has other {', '.join(different)}; start from the base instead")
+    try:
+        set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"))
+    except RuntimeError:
+        raise InputError(f"the adapter in {start} is of another rank than {made_of['settings']['rank']}") from None
 
 
 def _whole_checkpoint(folder: Path) -> str | None:
