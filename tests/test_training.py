@@ -149,8 +149,13 @@ def test_a_run_goes_on_from_an_earlier_adapter(home, short_answers):
     assert train(home, "second", still, start=home / "whole")["start"]
     one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("whole", "second"))
     assert all(torch.equal(one[key], other[key]) for key in one)
-    with pytest.raises(InputError, match="another rank than 8"):
-        train(home, "third", replace(still, rank=8), start=home / "whole")
+    for settings in (replace(still, rank=8), replace(still, rank=0)):
+        with pytest.raises(InputError, match="has other rank"):
+            train(home, "third", settings, start=home / "whole")
+    with pytest.raises(InputError, match="a run with other start"):
+        train(home, "second", still)
+    with pytest.raises(InputError, match="nowhere"):
+        train(home, "third", still, start=home / "nowhere")
 
 
 def test_training_teaches(home, short_answers):

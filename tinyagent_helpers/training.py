@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
-from peft import LoraConfig, PeftModel, prepare_model_for_kbit_training, set_peft_model_state_dict
+from peft import LoraConfig, prepare_model_for_kbit_training, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
 from transformers.trainer_callback import PrinterCallback
@@ -169,19 +169,18 @@ def fine_tune(
     an adapter to go on from.
 
     Raises:
-        InputError: the folder holds another run, a pair is longer than the model reads, or `start` is for another model.
+        InputError: the folder holds another run, a pair is longer than the model reads, or `start` cannot be gone on from.
     """
     model, tokenizer = base
     data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
     made_of = dict(source) | {"template": template.hash, "settings": asdict(settings), "data": data}
-    if start:
-        made_of["start"] = digest(start / "adapter_model.safetensors")
+    made_of["start"] = _check_start(start, made_of) if start else None
     if finished := _claim(make_folder(folder), made_of):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     if start:
-        _go_on_from(start, trainer.model, made_of)
+        set_peft_model_state_dict(trainer.model, load_file(start / "adapter_model.safetensors"))
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / "checkpoints"))
     if settings.rank:  # the folder of a base is another one on another machine
@@ -203,19 +202,20 @@ def fine_tune(
     return manifest
 
 
-def _go_on_from(start: Path, model: PeftModel, made_of: Mapping[str, Any]) -> None:
-    """Give a new adapter the weights of an earlier one.
+def _check_start(start: Path, made_of: Mapping[str, Any]) -> str:
+    """The digest of an adapter that another run may go on from.
 
     Raises:
-        InputError: it is for another base or template, or of another rank.
+        InputError: it is none, or for another base or template, or of another rank.
     """
-    manifest = read_manifest(start)
-    if different := [key for key in ("weights", "template") if manifest.get(key) != made_of.get(key)]:
-        raise InputError(f"the adapter in {start} has other {', '.join(different)}; start from the base instead")
-    try:
-        set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"))
-    except RuntimeError:
-        raise InputError(f"the adapter in {start} is of another rank than {made_of['settings']['rank']}") from None
+    path, manifest = start / "adapter_model.safetensors", read_manifest(start)
+    if not path.exists():
+        raise InputError(f"there is no adapter in {start}")
+    found = manifest | {"rank": manifest.get("settings", {}).get("rank")}
+    wanted = dict(made_of) | {"rank": made_of["settings"]["rank"]}
+    if different := [key for key in ("weights", "template", "rank") if found.get(key) != wanted.get(key)]:
+        raise InputError(f"the adapter in {start} has other {', '.join(different)}; start with a new one instead")
+    return digest(path)
 
 
 def _whole_checkpoint(folder: Path) -> str | None:
