@@ -1,11 +1,15 @@
 """The figures of a planner on the test splits."""
 
+import json
+
 import pytest
 
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
-from tinyagent_helpers.evaluation import evaluate, read_test_splits
+from tinyagent_helpers.cli import main
+from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
+from tinyagent_helpers.tools import MAC_TOOLS
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +20,10 @@ def data(tmp_path_factory):
 
 
 class Knows:
-    """A model that was told the right plans, and forgets those of some requests."""
+    """A model that was told the right plans, and forgets those of some requests; it notes the prompts."""
 
     name, template, context = "knows", "", 10_000
+    prompts: list[str] = []
 
     def __init__(self, rows, forgets=()):
         self.plans = {row["request"]: row["plan"] for row in rows}
@@ -28,6 +33,7 @@ class Knows:
         return len(prompt) // 3
 
     def complete(self, prompts, limit=300):
+        self.prompts = [*self.prompts, *prompts]
         requests = [prompt.rpartition("Question: ")[2].partition("\n")[0] for prompt in prompts]
         return ["1. join()" if request in self.forgets else self.plans[request] for request in requests]
 
@@ -46,6 +52,30 @@ def test_every_split_is_read_up_to_the_limit_and_scored(data):
     assert figures[0]["success, interval"] == "30 to 95"
 
 
+def test_only_the_tools_that_are_needed_can_be_shown(data):
+    splits = {"draws": read_test_splits(data, 4)["test_draws"]}
+    model = Knows(splits["draws"])
+    evaluate(model, NANO_TEMPLATE, splits, tools=needed_tools)
+    for row, prompt in zip(splits["draws"], model.prompts, strict=True):
+        assert [name for name in MAC_TOOLS if f" {name}(" in prompt] == [n for n in MAC_TOOLS if n in row["tools"]]
+
+
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(InputError, match="test_draws.jsonl"):
         read_test_splits(tmp_path, 4)
+
+
+def test_the_command_line_measures_the_planner_that_ships(data, capsys, monkeypatch):
+    records = []
+    monkeypatch.setattr("tinyagent_helpers.results.record", lambda *values, **named: records.append(named))
+    monkeypatch.setattr("tinyagent_helpers.results.update_readme", lambda: None)
+    assert main(["evaluate", "--data", str(data), "--limit", "2", "--needed", "--record", "x", "--json"]) == 0
+    assert [row["n"] for row in json.loads(capsys.readouterr().out)["figures"]] == [2, 2, 2, 2]
+    made = "tinyagent synthesize --count 300 --seed 0 --output DIR"
+    assert records[0]["command"] == f"{made}; tinyagent evaluate --data DIR --limit 2 --profile nano --needed"
+    assert set(records[0]["data"]) == {"test_splits", "model"}
+
+
+def test_examples_need_the_data_they_are_taken_from(capsys):
+    assert main(["ask", "Text Sid hello", "--examples", "2"]) == 2
+    assert "the prompts show 2 training examples: give --data" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from tinyagent_helpers.models import ServerModel, TransformersModel, add_adapter
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, observations, plan_file, write_plans
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import PROFILES
-from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.prompts import NANO_TEMPLATE, ExampleIndex, PromptTemplate
 from tinyagent_helpers.tools import MAC_TOOLS, bind
 
 NOW = datetime(2024, 5, 24, 9)
@@ -156,6 +156,13 @@ def test_a_planner_refuses_a_model_of_another_template_and_a_prompt_that_does_no
     with pytest.raises(InputError, match="tokens"):
         ModelPlanner(small, NANO_TEMPLATE).prompt("Text Sid hello", NOW)
     assert ModelPlanner(Says(template=NANO_TEMPLATE.hash), NANO_TEMPLATE).prompt("Text Sid hello", NOW)
+
+
+def test_the_planner_shows_examples_but_not_beside_a_plan_that_failed():
+    index = ExampleIndex([{"request": "text mom hi", "plan": PLAN}, {"request": "open a file", "plan": PLAN}])
+    planner = ModelPlanner(Says(), PromptTemplate(examples=1), index=index)
+    assert "Question: text mom hi\n" in planner.prompt("text dad hi", NOW)
+    assert "Question: text mom hi\n" not in planner.prompt("text dad hi", NOW, [Round("1. join()")])
 
 
 def test_the_agent_plans_joins_and_plans_again_with_a_model(mac):

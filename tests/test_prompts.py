@@ -100,3 +100,5 @@ def test_examples_are_the_most_similar_and_never_the_request_itself():
     ]
     found = ExampleIndex(rows).nearest("text mom hi", 2)
     assert found == [("text mom hi now", "TEXT MOM HI NOW"), ("text dad hello there", "TEXT DAD HELLO THERE")]
+    both = ExampleIndex(rows).nearest("text mom hi; text dad hello there", 2)
+    assert [request for request, _ in both] == ["text mom hi now", "open the lease"], "its parts have its plan"

@@ -1,6 +1,8 @@
 """The ledger: records say where a figure comes from, and the README shows what they say."""
 
-from tinyagent_helpers.artifacts import ROOT, read_json
+import pytest
+
+from tinyagent_helpers.artifacts import ROOT, InputError, read_json
 from tinyagent_helpers.results import RESULTS, record, render
 
 
@@ -27,8 +29,21 @@ def test_a_changed_record_changes_the_table(tmp_path):
     text = render("before\n<!-- results: x -->\n<!-- end -->\nafter", tmp_path)
     assert "| a | 3 |" in text and text.startswith("before") and text.endswith("\nafter")
     assert render(text, tmp_path) == text
-    record("x", [{"thing": "a", "MB": 4}], **source, folder=tmp_path)
+    path = record("x", [{"thing": "a", "MB": 4}], **source, data={"model": "abc"}, folder=tmp_path)
+    assert read_json(path)["data"]["model"] == "abc"
     assert "| a | 4 |" in render(text, tmp_path)
+
+
+def test_a_block_without_an_end_is_refused(tmp_path):
+    with pytest.raises(InputError, match="the block of results x has no"):
+        render("<!-- results: x -->\nthe rest of the README", tmp_path)
+
+
+def test_the_records_of_planners_say_how_and_on_what():
+    for path in RESULTS.glob("planner-*.json"):
+        found = read_json(path)
+        assert "tinyagent synthesize" in found["command"] and "tinyagent evaluate --data DIR" in found["command"]
+        assert {"test_splits", "model"} <= set(found["data"]) and "/" not in found["command"]
 
 
 def test_the_readme_counts_what_ships():

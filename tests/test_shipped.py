@@ -1,22 +1,77 @@
-"""The models in data/ belong to this template, and are what is claimed of them."""
+"""The models in data/ belong to this template, these tools and these data, and do what is claimed of them."""
 
+import asyncio
+import time
+from datetime import datetime
+
+import pytest
 from safetensors import safe_open
 
-from tinyagent_helpers.artifacts import read_json
-from tinyagent_helpers.models import NANO_BASE
+from tinyagent_helpers.agent import Agent
+from tinyagent_helpers.artifacts import DATA, digest, read_json, read_jsonl
+from tinyagent_helpers.mac.simulated import SimulatedMac
+from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, load_planner
+from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, write_plans
+from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.scoring import score
+from tinyagent_helpers.tools import bind, tools_hash
+
+NOW = datetime(2024, 5, 24, 9)
 
 
-def test_the_base_was_made_for_this_template():
-    manifest = read_json(NANO_BASE / "manifest.json")
-    assert manifest["template"] == NANO_TEMPLATE.hash, "pre-train again, then ship"
-    assert {"command", "minutes", "hardware", "tokens", "data", "settings"} <= set(manifest)
+@pytest.fixture(scope="module")
+def planner():
+    return load_planner(PROFILES["nano"])
+
+
+def test_base_and_adapter_were_made_for_this_template_and_these_tools():
+    base, adapter = (read_json(folder / "manifest.json") for folder in (NANO_BASE, NANO_ADAPTER))
+    assert base["template"] == adapter["template"] == NANO_TEMPLATE.hash, "pre-train and fine-tune again, then ship"
+    assert adapter["tools"] == tools_hash(), "fine-tune again, then ship"
+    assert adapter["weights"] == digest(NANO_BASE / "model.safetensors")
+    assert {"command", "minutes", "hardware", "tokens", "data", "settings"} <= set(base)
 
 
 def test_only_safe_and_small_files_ship():
-    files = [path for path in NANO_BASE.rglob("*") if path.is_file()]
+    files = [path for folder in (NANO_BASE, NANO_ADAPTER) for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".safetensors"}
-    assert sum(path.stat().st_size for path in files) < 25e6
+    assert read_json(NANO_ADAPTER / "adapter_config.json")["base_model_name_or_path"] is None, (
+        "nobody else has that path"
+    )
+    for folder in (NANO_BASE, NANO_ADAPTER):
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
     with safe_open(NANO_BASE / "model.safetensors", "pt") as tensors:
         parameters = sum(tensors.get_tensor(key).numel() for key in tensors.keys())
     assert 5e6 <= parameters <= 10e6
+
+
+def test_the_planner_that_ships_plans_and_plans_alike_twice(planner):
+    rows = list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))[:24]
+    plans = write_plans(planner, NANO_TEMPLATE, rows)
+    assert plans == write_plans(planner, NANO_TEMPLATE, rows)
+    assert score(plans, {row["id"]: row["plan"] for row in rows}).successes >= 8
+
+
+def test_a_request_is_carried_out_and_later_plans_take_a_second(planner, tmp_path):
+    agent = Agent(
+        ModelPlanner(planner, NANO_TEMPLATE),
+        ModelJoiner(planner, NANO_TEMPLATE),
+        bind(SimulatedMac(tmp_path / "mac", NOW)),
+    )
+    asyncio.run(agent.run("Open lease.pdf", NOW))
+    started = time.perf_counter()
+    run = asyncio.run(agent.run("Text Sid that I am late", NOW))
+    assert run.succeeded and run.answer
+    assert run.rounds[0].planned < 1 and time.perf_counter() - started < 5
+
+
+def test_a_misspelt_name_leads_to_a_second_plan(planner, tmp_path):
+    template, mac = NANO_TEMPLATE, SimulatedMac(tmp_path / "mac", NOW)
+    run = asyncio.run(
+        Agent(ModelPlanner(planner, template), ModelJoiner(planner, template), bind(mac)).run(
+            "Text Lutfy that I am late", NOW
+        )
+    )
+    assert [round.join.replan for round in run.rounds] == [True, False] and run.succeeded
+    assert "Lutfi Erdogan" in run.rounds[1].plan and "I am late" in run.rounds[1].steps[1].arguments[1]

@@ -83,6 +83,20 @@ def test_a_run_leaves_an_adapter_with_a_manifest_and_is_not_done_twice(home, sho
     assert train(home, "whole") == manifest
     with pytest.raises(InputError, match="a run with other settings"):
         train(home, "whole", replace(TINY, rank=8))
+    assert manifest["seconds"] > 0 and "cores" in manifest["hardware"]
+
+
+def test_an_older_run_is_replaced_only_if_that_is_wanted(home, short_answers):
+    quick = replace(TINY, epochs=1, validation=0)
+    train(home, "again", quick)
+    assert train(home, "again", replace(quick, rank=8), anew=True)["settings"]["rank"] == 8
+    with pytest.raises(InputError, match="a run with other settings"):
+        train(home, "again", quick)
+
+
+def test_a_batch_that_cannot_be_split_is_refused(home):
+    with pytest.raises(InputError, match="a batch of 12 .* choose a multiple of 8"):
+        train(home, "uneven", replace(TINY, batch=12, micro_batch=8))
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
@@ -104,6 +118,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, short_answers):
     (checkpoint.with_name("checkpoint-999") / "trainer_state.json").unlink()  # killed while it was written
     train(home, "parts", report=steps.append)
     assert "success" in told[0] and "success" in steps[0] and len(steps) == 1 and len(told) == 3
+    taken = [read_json(home / name / "manifest.json")["seconds"] for name in ("whole", "parts")]
+    assert taken[1] > taken[0] / 2, "the killed process' work counts, too"
     one, other = (load_file(home / name / "adapter_model.safetensors") for name in ("whole", "parts"))
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
 
@@ -224,15 +240,6 @@ def test_the_command_line_trains_and_plans(home, tmp_path, capsys, short_answers
     assert [row["n"] for row in json.loads(capsys.readouterr().out)["figures"]] == [1, 1, 1, 1]
     assert main(["train", *arguments, "--output", str(tmp_path / "whole"), "--full"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["rank"] == 0 and not list(tmp_path.glob("whole/adapter_*"))
-
-
-def test_without_a_base_or_a_planner_it_is_said_how_to_get_one(home, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tinyagent_helpers.models.NANO_BASE", tmp_path / "gone")
-    monkeypatch.setattr("tinyagent_helpers.models.NANO_ADAPTER", tmp_path / "gone")
-    assert main(["train", "--data", str(home / "data"), "--output", str(tmp_path / "x")]) == 2
-    assert "tinyagent pretrain" in capsys.readouterr().err
-    assert main(["evaluate", "--data", str(home / "data")]) == 2
-    assert "give --model" in capsys.readouterr().err
 
 
 @pytest.mark.minutes

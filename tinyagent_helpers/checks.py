@@ -21,12 +21,12 @@ def _exercise(check: Callable[[Any], str]) -> Callable[[Any], None]:
     """Print the verdict of a check, whatever the answer is or does."""
 
     @wraps(check)
-    def verdict(answer: Any) -> None:
+    def verdict(answer: Any, *given: Any) -> None:
         if answer is ...:
             print("Not tried yet.")
             return
         try:
-            print(f"Correct. {check(answer)}")
+            print(f"Correct. {check(answer, *given)}")
         except Untouched:
             print("Not tried yet.")
         except Hint as hint:
@@ -222,3 +222,52 @@ def ex_02_3(answer: str) -> str:
     if answer != "test_draws":
         raise Hint("Look at the curves: which split lies nearest to the training requests?")
     return "Its patterns and names are those of training; only the draws are new."
+
+
+@_exercise
+def ex_03_1(answer: Callable) -> str:
+    """The labels of completion-only loss for a batch."""
+    labels = _call(answer, [([5, 6, 7], [8, 9]), ([1], [2, 3])])
+    if not isinstance(labels, (list, tuple)) or len(labels) != 2:
+        raise Hint("Return a list with one list of labels for each pair.")
+    if [len(row) for row in labels] != [5, 5]:
+        raise Hint(
+            f"The longest pair has 5 tokens, so each row has 5 labels; yours have {[len(row) for row in labels]}."
+        )
+    if list(labels[0][:3]) != [-100] * 3:
+        raise Hint("The prompt is not to be learned: its labels are -100.")
+    if list(labels[0][3:]) != [8, 9]:
+        raise Hint("The completion's labels are its own ids; the loss function shifts them by one.")
+    if list(labels[1]) != [-100, 2, 3, -100, -100]:
+        raise Hint("The second pair is shorter: prompt, completion, and then -100 up to the length of the first.")
+    if [list(row) for row in _call(answer, [([4], [5])])] != [[-100, 5]]:
+        raise Hint("Right for two pairs, but not for one.")
+    return "The model is asked for plans only."
+
+
+@_exercise
+def ex_03_2(answer: Callable) -> str:
+    """How many numbers a LoRA adapter adds to a linear layer."""
+    made = _call(answer, 64, 768, 256)
+    if made == 64 * 768 * 256:
+        raise Hint("A and B are two matrices beside W: each has r rows or columns, none has all three sizes.")
+    if made != 64 * (768 + 256):
+        raise Hint("A has r rows of d_in numbers, and B has d_out rows of r numbers.")
+    if _call(answer, 8, 2048, 2048) != 8 * 4096:
+        raise Hint("Right for one shape, wrong for another: use all three arguments.")
+    return "At rank 64 that is a third of a 768 x 256 matrix, and at rank 8 of a 2048 x 2048 matrix one part in 128."
+
+
+@_exercise
+def ex_03_3(answer: float, success_at: Callable) -> str:
+    """How much of an adapter is needed?"""
+    scales = (0.2, 0.4, 0.6, 0.8, 1.0)
+    if answer not in scales:
+        raise Hint(f"Choose one of {', '.join(map(str, scales))}.")
+    whole, chosen = success_at(1.0), success_at(answer)
+    if chosen < whole - 1:
+        raise Hint(f"At {answer} {chosen} requests succeed, against {whole} at 1.0: too little of the adapter.")
+    for smaller in scales[: scales.index(answer)]:
+        if (enough := success_at(smaller)) >= whole - 1:
+            raise Hint(f"Good, but at {smaller} already {enough} succeed, against {whole} at 1.0.")
+    return f"{chosen} requests succeed at {answer}, {whole} at 1.0."

@@ -23,10 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tinyagent {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            f"tinyagent {options.command}: interrupted; what was finished is kept, the same command goes on",
-            file=sys.stderr,
-        )
+        resumes = options.command in ("plan", "synthesize", "pretrain", "train")
+        kept = "; what was finished is kept, the same command goes on" if resumes else ""
+        print(f"tinyagent {options.command}: interrupted{kept}", file=sys.stderr)
         return 1
 
 
@@ -99,11 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.set_defaults(run=commands.run_pretrain)
 
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
-    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
-    evaluate.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
-    _add_model(evaluate)
+    evaluate.add_argument("--needed", action="store_true", help="show only the tools that the right plan calls")
+    _add_model(evaluate, data_required=True)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=commands.run_evaluate)
 
@@ -117,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=float)
     train.add_argument("--rate", type=float, help="the highest learning rate")
     train.add_argument("--batch", type=_at_least(1), help="examples a step, over all processes")
-    train.add_argument("--negatives", type=_at_least(0), help="how many tools that are not needed a prompt may show")
+    train.add_argument(
+        "--negatives", type=_at_least(0), help="tools that are not needed in a prompt; 0 for none in any"
+    )
     train.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
     train.add_argument("--full", action="store_true", help="train all weights, not an adapter")
     train.add_argument("--seed", type=int, default=0)
@@ -126,9 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
+def _add_model(command: argparse.ArgumentParser, data_required: bool = False) -> None:
+    command.add_argument(
+        "--data", type=Path, required=data_required, metavar="DIR", help="what synthesize wrote, examples among it"
+    )
+    command.add_argument(
+        "--examples", type=_at_least(0), help="training examples in the prompt; by default as many as in training"
+    )
     command.add_argument("--profile", default="nano", choices=PROFILES)
-    command.add_argument("--model", default="", metavar="DIR", help="what train wrote")
+    command.add_argument(
+        "--model", default="", metavar="DIR", help="what train wrote; by default the planner that ships"
+    )
     command.add_argument(
         "--server",
         metavar="URL",

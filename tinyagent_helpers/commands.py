@@ -12,10 +12,15 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinyagent_helpers.artifacts import InputError, stage
 from tinyagent_helpers.profiles import profile
+
+if TYPE_CHECKING:
+    from tinyagent_helpers.planner import ModelPlanner
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -39,9 +44,15 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def run_course(options: argparse.Namespace) -> int:
-    """Execute the notebooks."""
+    """Execute the notebooks.
+
+    Raises:
+        InputError: times of a part of the course, or of a course with the exercises filled in, are to be recorded.
+    """
     from tinyagent_helpers.course import run_course, table
 
+    if options.record and (options.only or options.solved):
+        raise InputError("--record keeps the times of the whole course; leave out --only and --solved")
     chosen = profile(options.profile)
     outcomes = run_course(chosen, options.only, options.solved, report=lambda line: print(line, flush=True))
     print(table(outcomes), end="")
@@ -66,10 +77,10 @@ def run_course(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float) -> None:
+def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float, **data: str):
     from tinyagent_helpers import results
 
-    results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds)
+    results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds, data=data)
     results.update_readme()
 
 
@@ -77,28 +88,17 @@ def run_ask(options: argparse.Namespace) -> int:
     """Plan one request and carry it out on the Mac."""
     from tinyagent_helpers.agent import Agent
     from tinyagent_helpers.mac.simulated import SimulatedMac
-    from tinyagent_helpers.recorded import RecordedJoiner, RecordedPlanner, find_recording, load_recordings
+    from tinyagent_helpers.planner import ModelJoiner
     from tinyagent_helpers.sanity import check_request
     from tinyagent_helpers.tools import bind
 
     check_request(options.request)
-    if options.model or options.server:
-        from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
-        from tinyagent_helpers.prompts import template_of
-
-        model, template = _language_model(options), template_of(profile(options.profile))
-        planner, joiner = ModelPlanner(model, template), ModelJoiner(model, template)
-        now = options.now or datetime.now().replace(microsecond=0)
-        planner.prompt(options.request, now)
-    else:
-        recording = find_recording(options.request, load_recordings())
-        planner, joiner = RecordedPlanner(recording), RecordedJoiner(recording.answer)
-        now = options.now or recording.now
-        if now != recording.now:
-            raise InputError(f"this plan was recorded for {recording.now}; another --now needs a --model or a --server")
+    now, planner = options.now or datetime.now().replace(microsecond=0), _planner(options)
+    planner.prompt(options.request, now)  # a request that does not fit is refused before anything is done
     if options.plan_only:
-        return asyncio.run(_show_plan(options, planner, now))
+        return _show_plan(options, planner, now)
     mac = SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset)
+    joiner = ModelJoiner(planner.model, planner.template)
     run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
     if options.json:
         _print_json(run.to_json())
@@ -113,42 +113,57 @@ def run_ask(options: argparse.Namespace) -> int:
     return 0 if run.succeeded else 1
 
 
-def _language_model(options: argparse.Namespace) -> Any:
-    """The model that the options name."""
-    from tinyagent_helpers.models import ServerModel, load_planner
+def _planner(options: argparse.Namespace) -> ModelPlanner:
+    """The planner that the options name, asked as it was trained; a model behind a server is told all rules.
 
+    Raises:
+        InputError: its prompts show training examples, and it is not said where they are.
+    """
+    from tinyagent_helpers.artifacts import read_jsonl
+    from tinyagent_helpers.models import ServerModel, load_planner, read_manifest
+    from tinyagent_helpers.planner import ModelPlanner
+    from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
+
+    made, chosen, index = {}, profile(options.profile), None
     if options.server:
-        return ServerModel(options.server, options.model or "default")
-    return load_planner(profile(options.profile), options.model)
+        template = PromptTemplate(examples=options.examples or 0)
+    else:
+        made = read_manifest(options.model) if options.model else {}
+        template = template_of(chosen, made.get("examples") if options.examples is None else options.examples)
+    if template.examples:
+        if not options.data:
+            raise InputError(
+                f"the prompts show {template.examples} training examples: give --data, what synthesize wrote"
+            )
+        rows = made.get("settings", {}).get("rows")
+        index = ExampleIndex(list(islice(read_jsonl(options.data / "train.jsonl", ("request", "plan")), rows)))
+    server = options.server and ServerModel(options.server, options.model or "default")
+    return ModelPlanner(server or load_planner(chosen, options.model), template, index=index)
 
 
-async def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
+def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
     """Write a plan and run nothing of it."""
     from tinyagent_helpers.agent import Round, Run, StepRun
     from tinyagent_helpers.plans import PlanError, parse_plan
-    from tinyagent_helpers.tools import MAC_TOOLS
 
     started = time.perf_counter()
-    round = Round("".join([piece async for piece in planner.stream(options.request, now, [])]))
+    round = Round("".join(planner.write(options.request, now)))
     try:
         steps = parse_plan(round.plan).steps
         round.steps = [StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in steps]
     except PlanError as error:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
-    run = Run(options.request, now, list(MAC_TOOLS), [round], seconds=seconds)
+    run = Run(options.request, now, list(planner.tools), [round], seconds=seconds)
     _print_json(run.to_json()) if options.json else print(round.plan)
     return 1 if round.error else 0
 
 
 def run_plan(options: argparse.Namespace) -> int:
     """Write plans for a file of requests."""
-    from tinyagent_helpers.planner import ModelPlanner, plan_file
-    from tinyagent_helpers.prompts import template_of
+    from tinyagent_helpers.planner import plan_file
 
-    chosen = profile(options.profile)
-    planner = ModelPlanner(_language_model(options), template_of(chosen))
-    started = time.monotonic()
+    planner, started = _planner(options), time.monotonic()
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
     _print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
@@ -157,32 +172,46 @@ def run_plan(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Measure a planner on every test split."""
-    from tinyagent_helpers.artifacts import read_jsonl
-    from tinyagent_helpers.evaluation import evaluate, read_test_splits
-    from tinyagent_helpers.models import read_manifest
-    from tinyagent_helpers.prompts import ExampleIndex, template_of
+    from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
 
-    chosen, started = profile(options.profile), time.monotonic()
-    template = template_of(chosen, options.examples)
-    model, splits = _language_model(options), read_test_splits(options.data, options.limit)
-    index = ExampleIndex(list(read_jsonl(options.data / "train.jsonl"))) if template.examples else None
-    figures = evaluate(model, template, splits, lambda line: print(line, file=sys.stderr, flush=True), index)
+    started, splits, planner = time.monotonic(), read_test_splits(options.data, options.limit), _planner(options)
+    parts, tools = (planner.model, planner.template, splits), {"tools": needed_tools} if options.needed else {}
+    figures = evaluate(*parts, lambda line: print(line, file=sys.stderr, flush=True), planner.index, **tools)
     seconds = time.monotonic() - started
     if options.record:
-        command = (
-            f"tinyagent evaluate --data DIR --limit {options.limit}{_said(options, ('profile', 'examples', 'server'))}"
-        )
-        if options.server:
-            command += f" --model {options.model}" if options.model else ""
-        elif made := read_manifest(options.model).get("command") if options.model else "":
-            command = f"{made}; {command} --model ADAPTER"
-        _record(options.record, figures, command, chosen.name, 0, seconds)
+        _record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))
     if options.json:
         _print_json({"figures": figures, "seconds": round(seconds, 1)})
     else:
         for row in figures:
             print(", ".join(f"{key} {value}" for key, value in row.items()))
     return 0
+
+
+def _evaluation(options: argparse.Namespace) -> str:
+    """The commands that lead to the figures of an evaluation."""
+    from tinyagent_helpers.models import read_manifest
+    from tinyagent_helpers.synthesis import command_of
+
+    said = _said(options, ("limit", "profile", "examples", "needed", "server"))
+    commands = [command_of(options.data), f"tinyagent evaluate --data DIR{said}"]
+    if options.server:
+        commands[-1] += f" --model {options.model}" if options.model else ""
+    elif options.model:
+        commands[-1] += " --model ADAPTER"
+        commands.insert(1, read_manifest(options.model).get("command") or "")
+    return "; ".join(filter(None, commands))
+
+
+def _measured(options: argparse.Namespace) -> dict[str, str]:
+    """Digests of what an evaluation has read."""
+    from tinyagent_helpers.artifacts import digest
+    from tinyagent_helpers.evaluation import split_files
+    from tinyagent_helpers.models import NANO_ADAPTER
+
+    splits = digest(*split_files(options.data).values())
+    weights = sorted(Path(options.model or NANO_ADAPTER).glob("*.safetensors")) if not options.server else []
+    return {"test_splits": splits} | ({"model": digest(*weights)} if weights else {})
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -192,8 +221,9 @@ def run_train(options: argparse.Namespace) -> int:
 
     settings = ("rows", "epochs", "rate", "batch", "negatives", "seed")
     changes = {key: getattr(options, key) for key in settings}
-    first = f"{read_manifest(options.start).get('command')}; " if options.start else ""
-    started = " --start ADAPTER" if options.start else ""
+    made = read_manifest(options.start).get("command") if options.start else ""
+    said = _said(options, ("profile", *settings, "examples", "full"))
+    said += "".join(f" --{name} {name.upper()}" for name in ("base", "start") if getattr(options, name))
     manifest = train_planner(
         profile(options.profile),
         options.data,
@@ -204,7 +234,7 @@ def run_train(options: argparse.Namespace) -> int:
         examples=options.examples,
         full=options.full,
         start=options.start,
-        command=f"{first}tinyagent train --data DIR --output ADAPTER{_said(options, ('profile', 'base', *settings, 'examples', 'full'))}{started}",
+        command="; ".join(filter(None, [made, f"tinyagent train --data DIR --output ADAPTER{said}"])),
     )
     if options.json and is_main():
         _print_json(manifest)

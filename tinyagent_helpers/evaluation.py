@@ -8,19 +8,30 @@ from typing import Any
 from tinyagent_helpers.artifacts import DATA, read_jsonl
 from tinyagent_helpers.models import LanguageModel
 from tinyagent_helpers.planner import write_plans
+from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.scoring import score, wilson
+from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 HANDWRITTEN = DATA / "handwritten" / "test.jsonl"
 TEST_SPLITS = ("test_draws", "test_patterns", "test_combinations")
 
 
+def split_files(data: Path) -> dict[str, Path]:
+    """Where each test split is: those that `synthesize` left in `data`, and the hand-written test half."""
+    return {split: data / f"{split}.jsonl" for split in TEST_SPLITS} | {"handwritten": HANDWRITTEN}
+
+
 def read_test_splits(data: Path, limit: int) -> dict[str, list[dict[str, Any]]]:
-    """Up to `limit` rows of every test split that `synthesize` left in `data`, and of the hand-written test half."""
-    files = {split: data / f"{split}.jsonl" for split in TEST_SPLITS} | {"handwritten": HANDWRITTEN}
-    return {
-        name: list(islice(read_jsonl(file, ("id", "request", "now", "plan")), limit)) for name, file in files.items()
-    }
+    """Up to `limit` rows of every test split."""
+    fields = ("id", "request", "now", "plan")
+    return {name: list(islice(read_jsonl(file, fields), limit)) for name, file in split_files(data).items()}
+
+
+def needed_tools(row: Mapping[str, Any]) -> dict[str, Tool]:
+    """The tools that a row's right plan calls, in the usual order: what a perfect retriever would show."""
+    needed = {step.tool for step in parse_plan(row["plan"]).steps}
+    return {name: tool for name, tool in MAC_TOOLS.items() if name in needed}
 
 
 def evaluate(
@@ -29,11 +40,15 @@ def evaluate(
     splits: Mapping[str, Sequence[Mapping[str, Any]]],
     report: Callable[[str], None] = lambda line: None,
     index: ExampleIndex | None = None,
+    tools: Callable[[Mapping[str, Any]], Mapping[str, Tool]] = lambda row: MAC_TOOLS,
 ) -> list[dict[str, Any]]:
-    """A row for every split: n, success and argument-aware rate in percent, each with its 95 % interval."""
+    """A row for every split: n, success and argument-aware rate in percent, each with its 95 % interval.
+
+    `tools` says which tools a request's prompt shows.
+    """
     figures = []
     for name, rows in splits.items():
-        plans = write_plans(model, template, rows, index=index)
+        plans = write_plans(model, template, rows, tools=tools, index=index)
         result = score(plans, {row["id"]: row["plan"] for row in rows})
         figures.append({"split": name, "n": result.n} | _rate("success", result.successes, result.n))
         figures[-1] |= _rate("arguments too", result.agreements, result.n)

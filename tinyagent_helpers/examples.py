@@ -56,8 +56,8 @@ def training_pairs(
     pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:
         tools = shown_tools(row["tools"], rng, negatives)
-        asked = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
-        asked, shown = (asked, shown_tools(asked["tools"], rng, negatives)) if asked else (row, tools)
+        both = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
+        asked, shown = (both, shown_tools(both["tools"], rng, negatives)) if both else (row, tools)
         examples = index.nearest(asked["request"], template.examples) if index else ()
         pairs.append(plan_pair(asked, template, shown, examples))
         if rng.random() < joins:
@@ -67,7 +67,7 @@ def training_pairs(
 
 
 def shown_tools(needed: Sequence[str], rng: Random, negatives: int) -> dict[str, Tool]:
-    """The tools needed among up to `negatives` others, or now and then among all; always in the same order."""
+    """The tools needed among all (four times in five), or among up to `negatives` others; always in the same order."""
     others = [name for name in MAC_TOOLS if name not in needed]
     number = len(others) if rng.random() < ALL_TOOLS and negatives else rng.randrange(min(negatives, len(others)) + 1)
     shown = {*needed, *rng.sample(others, number)}

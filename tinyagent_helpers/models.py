@@ -192,10 +192,6 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
         InputError: they are not there, or the profile may not fetch them.
     """
     source = str(path) or (str(NANO_BASE) if profile.name == "nano" else profile.planner)
-    if source == str(NANO_BASE) and not NANO_BASE.exists():
-        raise InputError(
-            f"there is no nano base in {NANO_BASE}; make one with tinyagent pretrain --output DIR and give --base DIR/model"
-        )
     arguments: dict[str, Any] = {"local_files_only": not profile.network}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
@@ -209,7 +205,10 @@ def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) 
         dtype = torch.bfloat16 if device().type == "cuda" and profile.name != "nano" else torch.float32
         model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=dtype, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise InputError(f"the model {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+        why = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(
+            f"the model {source} cannot be loaded: {why}; give a folder with a model, or, with a network, the hub's name"
+        ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model if four_bits else model.to(device()), tokenizer
@@ -235,7 +234,7 @@ def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
     Raises:
         InputError: it is not there, or not what it should be.
     """
-    if not path and (profile.name != "nano" or not NANO_ADAPTER.exists()):
+    if not path and profile.name != "nano":
         raise InputError(f"no planner ships for the profile {profile.name}; give --model, the folder that train wrote")
     folder = Path(path or NANO_ADAPTER)
     manifest = read_manifest(folder)
@@ -257,9 +256,11 @@ def add_adapter(model: Any, folder: Path, scale: float = 1.0) -> None:
     """Add a LoRA adapter to the weights it was trained beside: W + scale * alpha / r * B A (Hu et al., 2021, section 4.1).
 
     Raises:
-        InputError: it is for a model with other layers.
+        InputError: it is for a model with other layers, or of another kind.
     """
     config = read_json(folder / "adapter_config.json")
+    if more := [key for key in ("use_dora", "use_rslora", "alpha_pattern", "rank_pattern") if config.get(key)]:
+        raise InputError(f"the adapter in {folder} uses {', '.join(more)}, which is not plain LoRA; train one without")
     try:
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, SafetensorError) as error:

@@ -39,19 +39,26 @@ class ModelPlanner:
         InputError: the model was trained on another prompt template.
     """
 
-    def __init__(self, model: LanguageModel, template: PromptTemplate, tools: Mapping[str, Tool] = MAC_TOOLS):
+    def __init__(
+        self,
+        model: LanguageModel,
+        template: PromptTemplate,
+        tools: Mapping[str, Tool] = MAC_TOOLS,
+        index: ExampleIndex | None = None,
+    ):
         check_template(model, template)
-        self.model, self.template, self.tools = model, template, tools
+        self.model, self.template, self.tools, self.index = model, template, tools, index
 
     def prompt(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> str:
-        """What the model is shown.
+        """What the model is shown: with examples, or, for a second plan, with what failed, as in training.
 
         Raises:
             InputError: the request is empty or too long for the model.
         """
         check_request(request)
         failed = [(round.plan, observations(round)) for round in earlier]
-        prompt = self.template.plan(request, now, self.tools, earlier=failed)
+        examples = self.index.nearest(request, self.template.examples) if self.index and not failed else ()
+        prompt = self.template.plan(request, now, self.tools, examples, failed)
         return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
 
     def write(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> Generator[str, None, None]:
@@ -159,8 +166,9 @@ def plan_file(
         done = {row["id"] for row in read_jsonl(target, ("id", "plan"))}
         left = [row for row in rows if row["id"] not in done]
         for start in range(0, len(left), chunk):
+            rows_now = left[start : start + chunk]
             plans = write_plans(
-                planner.model, planner.template, left[start : start + chunk], tools=lambda row: planner.tools
+                planner.model, planner.template, rows_now, tools=lambda row: planner.tools, index=planner.index
             )
             for id, plan in plans.items():
                 log.append({"id": id, "plan": plan, "tools": list(planner.tools)})

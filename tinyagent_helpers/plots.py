@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tinyagent_helpers.agent import StepRun
 from tinyagent_helpers.plans import Plan
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#999999"
+BLUE, ORANGE, GREEN, GREY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#999999", "#F0E442"
 plt.rcParams.update({"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 plt.ioff()
 pd.set_option("display.max_colwidth", None)

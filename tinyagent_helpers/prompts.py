@@ -209,7 +209,10 @@ class ExampleIndex:
         self._vectors = self._vectorizer.fit_transform(row["request"] for row in rows)
 
     def nearest(self, request: str, count: int) -> list[tuple[str, str]]:
-        """The `count` most similar (request, plan text) pairs, most similar first; never the request itself."""
+        """The `count` most similar (request, plan text) pairs, most similar first; never the request itself,
+        nor one that is a part of it."""
         similarity = (self._vectors @ self._vectorizer.transform([request]).T).toarray().ravel()
-        order = [i for i in similarity.argsort()[::-1][: count + 1] if self._rows[i]["request"] != request]
+        order = [
+            i for i in similarity.argsort()[::-1][: count + 2] if self._rows[i]["request"].rstrip(" .") not in request
+        ]
         return [(self._rows[i]["request"], self._rows[i]["plan"]) for i in order[:count]]

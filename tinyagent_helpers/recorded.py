@@ -1,4 +1,4 @@
-"""A planner and a joiner that know their lines: they stand in for the language model until chapter 3 trains one.
+"""A planner and a joiner that know their lines: they stand in for the language model in the first two notebooks.
 
 The plans are real and are executed for real; only the writing of them is played back.
 """
@@ -49,7 +49,7 @@ def find_recording(request: str, recordings: Sequence[Recording]) -> Recording:
         return recording
     known = "\n  ".join(r.request for r in recordings)
     raise InputError(
-        f"the recorded planner knows only these {len(recordings)} requests; chapter 3 trains one that knows more:\n  {known}"
+        f"the recorded planner knows only these {len(recordings)} requests; tinyagent ask has one that knows more:\n  {known}"
     )
 
 

@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tinyagent_helpers.artifacts import DATA, ROOT, digest, read_json, write_json, write_text
-from tinyagent_helpers.doctor import total_memory
+from tinyagent_helpers.artifacts import DATA, ROOT, InputError, digest, read_json, write_json, write_text
+from tinyagent_helpers.doctor import find_accelerator, total_memory
 
 RESULTS = DATA / "results"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "numpy", "networkx", "pydantic", "papermill")
@@ -27,16 +27,20 @@ def record(
     profile: str,
     seed: int,
     seconds: float,
+    data: Mapping[str, str] = {},
     folder: Path = RESULTS,
 ) -> Path:
-    """Write a record: the figures (each a row of a table, with its unit in its key), and where they come from."""
+    """Write a record: the figures (each a row of a table, with its unit in its key), and where they come from.
+
+    `data`: digests of what went in, beside what ships.
+    """
     source = {
         "command": command,
         "profile": profile,
         "seed": seed,
         "seconds": round(seconds, 1),
         "date": date.today().isoformat(),
-        "data": {p.name: digest(p) for p in (DATA / "teacher", DATA / "handwritten", DATA / "mac")},
+        "data": {p.name: digest(p) for p in (DATA / "teacher", DATA / "handwritten", DATA / "mac")} | dict(data),
         "versions": {"python": platform.python_version()} | {library: version(library) for library in LIBRARIES},
         "hardware": hardware(),
     }
@@ -53,7 +57,8 @@ def hardware() -> str:
         if info.exists()
         else []
     )
-    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {total_memory() / 1e9:.0f} GB, {platform.system()}"
+    parts = [f"{os.cpu_count()} cores", names[0] if names else platform.machine(), f"{total_memory() / 1e9:.0f} GB"]
+    return ", ".join([*parts, *filter(None, [find_accelerator()]), platform.system()])
 
 
 def peak_memory_mb() -> int:
@@ -72,11 +77,17 @@ def table(name: str, folder: Path = RESULTS) -> str:
 
 
 def render(text: str, folder: Path = RESULTS) -> str:
-    """The text with every block `<!-- results: NAME -->` ... `<!-- end -->` filled in from its record."""
+    """The text with every block `<!-- results: NAME -->` ... `<!-- end -->` filled in from its record.
+
+    Raises:
+        InputError: a block does not end.
+    """
     head, *blocks = text.split("<!-- results: ")
     parts = [head]
     for block in blocks:
         name, _, rest = block.partition(" -->")
+        if "<!-- end -->" not in rest:
+            raise InputError(f"the block of results {name} has no <!-- end -->; add it behind the table")
         parts.append(
             f"<!-- results: {name} -->\n{table(name, folder)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
         )

@@ -176,6 +176,14 @@ def course_data(profile: Profile, seed: int, report: Callable[[str], None] = lam
     return folder, synthesize(teacher, profile.examples, seed, folder, report)
 
 
+def command_of(folder: Path) -> str:
+    """The command that made the examples in a folder, by its manifest; "" if another teacher was asked."""
+    made = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    if made.get("teacher") != "recorded" or "accepted" not in made:
+        return ""
+    return f"tinyagent synthesize --count {sum(made['accepted'].values())} --seed {made['seed']} --output DIR"
+
+
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Note in the folder which run it belongs to, or see that it is the same one."""
     path = folder / "manifest.json"

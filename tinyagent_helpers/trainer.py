@@ -15,7 +15,7 @@ from trl import SFTTrainer
 
 from tinyagent_helpers.models import UNSEEN
 
-SAVE_STEPS = 200
+SAVE_STEPS = 50
 
 
 class PlannerTrainer(SFTTrainer):
@@ -29,13 +29,21 @@ class PlannerTrainer(SFTTrainer):
     def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._measure = measure
+        self._since = time.monotonic()
+
+    def log(self, logs, *args, **kwargs):
+        """Also note the seconds since the last entry: what a run that was interrupted has taken is their sum."""
+        now = time.monotonic()
+        logs["took"], self._since = round(now - self._since, 3), now
+        super().log(logs, *args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean negative log-likelihood of the completions' tokens, over all processes."""
         labels = inputs.pop("labels")
         places = (labels[:, 1:] != UNSEEN).any(dim=0).nonzero().squeeze(1)
         ids = inputs.pop("input_ids")
-        shared = 0 if self.args.activation_checkpointing else _in_common(ids[:, : places[0]])
+        alone = self.args.activation_checkpointing or len(ids) == 1
+        shared = 0 if alone else _in_common(ids[:, : places[0]])
         if shared:
             inputs["past_key_values"] = model(
                 input_ids=ids[:1, :shared], use_cache=True, logits_to_keep=1

@@ -6,7 +6,6 @@ last checkpoint; the best checkpoint, by success of generated plans on validatio
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -28,6 +27,7 @@ from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel,
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
+from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.tools import tools_hash
 from tinyagent_helpers.trainer import Checkpoints, PlannerTrainer, Progress
@@ -40,7 +40,7 @@ class FineTuning:
     """How to fine-tune. `rate` is the highest learning rate; `batch` the examples a step, over all processes.
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
-    many tools that are not needed a prompt may show. `four_bits` loads the base in NF4, `checkpointing` trades time for
+    many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does. `four_bits` loads the base in NF4, `checkpointing` trades time for
     memory, `bf16` computes in 16 bits; `validation` is how many requests the planner is measured on after each epoch.
     `muon` takes its steps with Muon instead of AdamW, which needs matrices only, as an adapter has.
     """
@@ -64,7 +64,7 @@ class FineTuning:
 
 SETTINGS = {
     "nano": FineTuning(
-        1_000,
+        800,
         1,
         0.014,
         8,
@@ -74,7 +74,7 @@ SETTINGS = {
         micro_batch=8,
         muon=True,
         weight_decay=0.3,
-        validation=60,
+        validation=24,
     ),
     "laptop": FineTuning(8_000, 2, 2e-4, 32, rank=16, alpha=32, negatives=6, micro_batch=4, checkpointing=True),
     "gpu": FineTuning(
@@ -161,27 +161,28 @@ def fine_tune(
     report: Callable[[str], None],
     index: ExampleIndex | None = None,
     start: Path | None = None,
+    anew: bool = False,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
-    returned; its loss is that of the last logged steps, its seconds those of the process that finished.
+    returned; its loss is that of the last logged steps, its seconds are those of all processes that worked on it.
 
     `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts; `start` is
-    an adapter to go on from.
+    an adapter to go on from. If the folder holds a run of other things, `anew` deletes it.
 
     Raises:
-        InputError: the folder holds another run, a pair is longer than the model reads, or `start` cannot be gone on from.
+        InputError: the folder holds another run (and not `anew`), a pair is longer than the model reads, or `start` cannot be gone on from.
     """
     model, tokenizer = base
     data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
-    made_of = dict(source) | {"template": template.hash, "settings": asdict(settings), "data": data}
+    made_of = dict(source) | {"template": template.hash, "examples": template.examples}
+    made_of |= {"settings": asdict(settings), "data": data}
     made_of["start"] = _check_start(start, made_of) if start else None
-    if finished := _claim(make_folder(folder), made_of):
+    if finished := _claim(make_folder(folder), made_of, anew):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     if start:
         set_peft_model_state_dict(trainer.model, load_file(start / "adapter_model.safetensors"))
-    started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / "checkpoints"))
     if settings.rank:  # the folder of a base is another one on another machine
         trainer.model.peft_config["default"].base_model_name_or_path = source.get("base") or None
@@ -190,7 +191,8 @@ def fine_tune(
     manifest = made_of | {
         "loss": losses[-1] if losses else outcome.training_loss,
         "validation_success": trainer.state.best_metric,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(sum(entry.get("took", 0.0) for entry in trainer.state.log_history), 1),
+        "hardware": hardware(),
         "finished": True,
     }
     trainer.accelerator.wait_for_everyone()
@@ -210,7 +212,7 @@ def _check_start(start: Path, made_of: Mapping[str, Any]) -> str:
     """
     path, manifest = start / "adapter_model.safetensors", read_manifest(start)
     if not path.exists():
-        raise InputError(f"there is no adapter in {start}")
+        raise InputError(f"there is no adapter in {start}; give --start a folder that tinyagent train wrote")
     found = manifest | {"rank": manifest.get("settings", {}).get("rank")}
     wanted = dict(made_of) | {"rank": made_of["settings"]["rank"]}
     if different := [key for key in ("weights", "template", "rank") if found.get(key) != wanted.get(key)]:
@@ -302,6 +304,11 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
     processes = _processes()
     micro_batch = max(1, min(settings.micro_batch, settings.batch // processes))
+    if settings.batch % (micro_batch * processes):
+        raise InputError(
+            f"a batch of {settings.batch} cannot be split over {processes} processes and {micro_batch} examples at a "
+            f"time; choose a multiple of {micro_batch * processes}"
+        )
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=micro_batch,
@@ -332,18 +339,22 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
     )
 
 
-def _claim(folder: Path, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
+def _claim(folder: Path, made_of: Mapping[str, Any], anew: bool) -> dict[str, Any] | None:
     """The manifest of a finished run of the same things; None if it is still to be done.
 
     Raises:
-        InputError: the folder holds a run of other things.
+        InputError: the folder holds a run of other things, and not `anew`.
     """
     path = folder / "manifest.json"
     if path.exists():
         found = read_json(path)
-        if different := [key for key, value in made_of.items() if key != "command" and found.get(key) != value]:
+        different = [key for key, value in made_of.items() if key != "command" and found.get(key) != value]
+        if not different:
+            return found if found.get("finished") else None
+        if not anew:
             raise InputError(f"{folder} holds a run with other {', '.join(different)}; choose another, or delete it")
-        return found if found.get("finished") else None
+        shutil.rmtree(folder)
+        make_folder(folder)
     if is_main():
         write_json(path, dict(made_of) | {"finished": False})
     return None
