@@ -40,9 +40,10 @@ class FineTuning:
     """How to fine-tune. `rate` is the highest learning rate; `batch` the examples a step, over all processes.
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
-    many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does. `four_bits` loads the base in NF4, `checkpointing` trades time for
-    memory, `bf16` computes in 16 bits; `validation` is how many requests the planner is measured on after each epoch.
-    `muon` takes its steps with Muon instead of AdamW, which needs matrices only, as an adapter has.
+    many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does. `four_bits`
+    loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16 bits; `validation` is how many
+    requests the planner is measured on after each epoch. `muon` takes its steps with Muon instead of AdamW, which needs
+    matrices only, as an adapter has.
     """
 
     rows: int
@@ -170,7 +171,8 @@ def fine_tune(
     an adapter to go on from. If the folder holds a run of other things, `anew` deletes it.
 
     Raises:
-        InputError: the folder holds another run (and not `anew`), a pair is longer than the model reads, or `start` cannot be gone on from.
+        InputError: the folder holds another run (and not `anew`), a pair is longer than the model reads, or `start`
+            cannot be gone on from.
     """
     model, tokenizer = base
     data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
