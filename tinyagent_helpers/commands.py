@@ -155,7 +155,7 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
     run = Run(options.request, now, list(planner.tools), [round], seconds=seconds)
-    _print_json(run.to_json()) if options.json else print(round.plan)
+    _print_json(run.to_json()) if options.json else print(round.plan, flush=True)
     return 1 if round.error else 0
 
 
