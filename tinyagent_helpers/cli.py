@@ -114,9 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
     train.add_argument("--epochs", type=float)
     train.add_argument("--rate", type=float, help="the highest learning rate")
+    train.add_argument("--weight-decay", type=float, help="how fast weights are pulled towards nothing")
     train.add_argument("--batch", type=_at_least(1), help="examples a step, over all processes")
     train.add_argument(
         "--negatives", type=_at_least(0), help="tools that are not needed in a prompt; 0 for none in any"
+    )
+    train.add_argument(
+        "--all-tools", type=float, metavar="SHARE", help="how often a prompt shows every tool, from 0 to 1"
     )
     train.add_argument("--examples", type=_at_least(0), help="training examples in the prompt")
     train.add_argument("--full", action="store_true", help="train all weights, not an adapter")

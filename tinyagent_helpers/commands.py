@@ -219,7 +219,7 @@ def run_train(options: argparse.Namespace) -> int:
     from tinyagent_helpers.models import read_manifest
     from tinyagent_helpers.training import is_main, train_planner
 
-    settings = ("rows", "epochs", "rate", "batch", "negatives", "seed")
+    settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "seed")
     changes = {key: getattr(options, key) for key in settings}
     made = read_manifest(options.start).get("command") if options.start else ""
     said = _said(options, ("profile", *settings, "examples", "full"))
@@ -250,7 +250,7 @@ def _said(options: argparse.Namespace, names: Sequence[str]) -> str:
     given = {
         name: value for name in names if (value := getattr(options, name)) not in ("", None) and value is not False
     }
-    return "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in given.items())
+    return "".join(f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items())
 
 
 def run_score(options: argparse.Namespace) -> int:

@@ -51,13 +51,17 @@ def training_pairs(
     negatives: int,
     index: ExampleIndex | None = None,
     joins: float = JOINS,
+    all_tools: float = ALL_TOOLS,
 ) -> list[Pair]:
-    """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan."""
+    """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan.
+
+    `all_tools`: the share of plans learned with every tool shown; the others show at most `negatives` that are not needed.
+    """
     pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:
-        tools = shown_tools(row["tools"], rng, negatives)
+        tools = shown_tools(row["tools"], rng, negatives, all_tools)
         both = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
-        asked, shown = (both, shown_tools(both["tools"], rng, negatives)) if both else (row, tools)
+        asked, shown = (both, shown_tools(both["tools"], rng, negatives, all_tools)) if both else (row, tools)
         examples = index.nearest(asked["request"], template.examples) if index else ()
         pairs.append(plan_pair(asked, template, shown, examples))
         if rng.random() < joins:
@@ -66,10 +70,12 @@ def training_pairs(
     return pairs
 
 
-def shown_tools(needed: Sequence[str], rng: Random, negatives: int) -> dict[str, Tool]:
-    """The tools needed among all (four times in five), or among up to `negatives` others; always in the same order."""
+def shown_tools(
+    needed: Sequence[str], rng: Random, negatives: int, all_tools: float = ALL_TOOLS
+) -> dict[str, Tool]:
+    """The tools needed among all (so often: `all_tools`), or among up to `negatives` others; always in the same order."""
     others = [name for name in MAC_TOOLS if name not in needed]
-    number = len(others) if rng.random() < ALL_TOOLS and negatives else rng.randrange(min(negatives, len(others)) + 1)
+    number = len(others) if rng.random() < all_tools and negatives else rng.randrange(min(negatives, len(others)) + 1)
     shown = {*needed, *rng.sample(others, number)}
     return {name: tool for name, tool in MAC_TOOLS.items() if name in shown}
 

@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
 
 from tinyagent_helpers.artifacts import InputError, digest, digest_text, make_folder, read_json, read_jsonl, write_json
-from tinyagent_helpers.examples import Pair, training_pairs
+from tinyagent_helpers.examples import ALL_TOOLS, Pair, training_pairs
 from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base, read_manifest
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
@@ -40,7 +40,8 @@ class FineTuning:
     """How to fine-tune. `rate` is the highest learning rate; `batch` the examples a step, over all processes.
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
-    many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does. `four_bits`
+    many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does; `all_tools` is
+    how often it shows all. `four_bits`
     loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16 bits; `validation` is how many
     requests the planner is measured on after each epoch. `muon` takes its steps with Muon instead of AdamW, which needs
     matrices only, as an adapter has.
@@ -53,6 +54,7 @@ class FineTuning:
     rank: int
     alpha: int
     negatives: int
+    all_tools: float = ALL_TOOLS
     micro_batch: int = 16
     muon: bool = False
     weight_decay: float = 0.0
@@ -130,7 +132,7 @@ def train_planner(
         islice(read_jsonl(data / "validation.jsonl", ("id", "request", "now", "plan")), settings.validation)
     )
     index = ExampleIndex(rows) if template.examples else None
-    pairs = training_pairs(rows, template, settings.seed, settings.negatives, index)
+    pairs = training_pairs(rows, template, settings.seed, settings.negatives, index, all_tools=settings.all_tools)
     model, tokenizer = load_base(profile, base, settings.four_bits)
     if not settings.rank:
         model = model.float()  # in 16 bits a small step on a weight would be lost
