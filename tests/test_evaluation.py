@@ -7,6 +7,7 @@ import pytest
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
+from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 from tinyagent_helpers.tools import MAC_TOOLS
@@ -38,6 +39,10 @@ class Knows:
         return ["1. join()" if request in self.forgets else self.plans[request] for request in requests]
 
 
+def all_tools(model):
+    return lambda rows: write_plans(model, NANO_TEMPLATE, rows)
+
+
 def test_every_split_is_read_up_to_the_limit_and_scored(data):
     splits = read_test_splits(data, 4)
     assert list(splits) == ["test_draws", "test_patterns", "test_combinations", "handwritten"]
@@ -45,7 +50,7 @@ def test_every_split_is_read_up_to_the_limit_and_scored(data):
     assert splits["handwritten"] == list(read_jsonl(DATA / "handwritten" / "test.jsonl"))[:4]
     rows = [row for rows in splits.values() for row in rows]
     forgets = [splits["test_draws"][0]["request"]]
-    figures = evaluate(Knows(rows, forgets), NANO_TEMPLATE, splits)
+    figures = evaluate(all_tools(Knows(rows, forgets)), splits)
     assert [(f["n"], f["success, %"], f["arguments too, %"]) for f in figures] == [(4, 75.0, 75.0)] + [
         (4, 100.0, 100.0)
     ] * 3
@@ -55,7 +60,7 @@ def test_every_split_is_read_up_to_the_limit_and_scored(data):
 def test_only_the_tools_that_are_needed_can_be_shown(data):
     splits = {"draws": read_test_splits(data, 4)["test_draws"]}
     model = Knows(splits["draws"])
-    evaluate(model, NANO_TEMPLATE, splits, tools=needed_tools)
+    evaluate(lambda rows: write_plans(model, NANO_TEMPLATE, rows, tools=needed_tools), splits)
     for row, prompt in zip(splits["draws"], model.prompts, strict=True):
         assert [name for name in MAC_TOOLS if f" {name}(" in prompt] == [n for n in MAC_TOOLS if n in row["tools"]]
 

@@ -158,11 +158,15 @@ def test_a_planner_refuses_a_model_of_another_template_and_a_prompt_that_does_no
     assert ModelPlanner(Says(template=NANO_TEMPLATE.hash), NANO_TEMPLATE).prompt("Text Sid hello", NOW)
 
 
-def test_the_planner_shows_examples_but_not_beside_a_plan_that_failed():
-    index = ExampleIndex([{"request": "text mom hi", "plan": PLAN}, {"request": "open a file", "plan": PLAN}])
-    planner = ModelPlanner(Says(), PromptTemplate(examples=1), index=index)
+def test_examples_stand_in_prompts_for_second_plans_too():
+    rows = [
+        {"request": "text mom hi", "plan": PLAN, "tools": []},
+        {"request": "open a file", "plan": PLAN, "tools": []},
+    ]
+    planner = ModelPlanner(Says(), PromptTemplate(examples=1), index=ExampleIndex(rows))
     assert "Question: text mom hi\n" in planner.prompt("text dad hi", NOW)
-    assert "Question: text mom hi\n" not in planner.prompt("text dad hi", NOW, [Round("1. join()")])
+    failed = [Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], error="no")])]
+    assert "Question: text mom hi\n" in planner.prompt("text dad hi", NOW, failed)
 
 
 def test_the_agent_plans_joins_and_plans_again_with_a_model(mac):
@@ -263,6 +267,74 @@ def test_tools_can_be_chosen_for_each_request():
     row = {"id": "1", "request": "Text Sid", "now": "2024-05-24 09:00:00"}
     write_plans(model, NANO_TEMPLATE, [row], tools=lambda row: {"send_sms": MAC_TOOLS["send_sms"]})
     assert "send_sms" in model.prompts[0] and "open_note" not in model.prompts[0]
+
+
+class Finds:
+    """A retriever that finds what it is told."""
+
+    tools = MAC_TOOLS
+
+    def __init__(self, *names):
+        self.names = names
+
+    def retrieve(self, requests):
+        return [{name: MAC_TOOLS[name] for name in self.names} for _ in requests]
+
+
+WRONG = '1. open_note("x", "")\n2. join()' + END_OF_PLAN
+
+
+def test_only_retrieved_tools_and_examples_that_need_no_others_are_shown():
+    rows = [
+        {"request": "Text Ada hello", "plan": PLAN, "tools": ["get_phone_number"]},
+        {"request": "Text Ada hello there", "plan": PLAN, "tools": ["send_sms"]},
+    ]
+    model = Says(PLAN)
+    planner = ModelPlanner(model, PromptTemplate(examples=2), Finds("get_phone_number"), ExampleIndex(rows))
+    assert "".join(planner.write("Text Bob hello", NOW)) == PLAN and planner.shown == ["get_phone_number"]
+    assert "get_phone_number(" in model.prompts[0] and "open_note(" not in model.prompts[0]
+    assert "Question: Text Ada hello\n" in model.prompts[0] and "hello there" not in model.prompts[0]
+
+
+def test_an_empty_retrieval_shows_all_tools():
+    model = Says(PLAN, PLAN)
+    planner = ModelPlanner(model, NANO_TEMPLATE, Finds())
+    assert "".join(planner.write("Text Sid", NOW)) == PLAN and planner.shown == list(MAC_TOOLS)
+    made = planner.write_all([{"id": "1", "request": "Text Sid", "now": "2024-05-24 09:00:00"}])
+    assert made["1"].tools == list(MAC_TOOLS) and not made["1"].again and len(model.prompts) == 2
+
+
+@pytest.mark.parametrize("first", [WRONG, "1. join()", "nonsense", "", "1. get_phone_number(3)\n2. join()"])
+def test_a_wrong_retrieval_is_noticed_before_anything_runs_and_all_tools_are_shown(first):
+    model = Says(first, PLAN)
+    planner = ModelPlanner(model, NANO_TEMPLATE, Finds("get_phone_number"))
+    assert "".join(planner.write("Text Sid", NOW)) == PLAN and planner.shown == list(MAC_TOOLS)
+    assert "open_note(" not in model.prompts[0] and "open_note(" in model.prompts[1]
+    model = Says(first, PLAN)
+    planner = ModelPlanner(model, NANO_TEMPLATE, Finds("get_phone_number"))
+    made = planner.write_all([{"id": "1", "request": "Text Sid", "now": "2024-05-24 09:00:00"}])["1"]
+    assert made.plan == PLAN and made.again and made.tools == list(MAC_TOOLS)
+
+
+def test_a_good_first_step_is_kept_and_asked_for_once():
+    model = Says(PLAN)
+    planner = ModelPlanner(model, NANO_TEMPLATE, Finds("get_phone_number"))
+    made = planner.write_all([{"id": "1", "request": "Text Sid", "now": "2024-05-24 09:00:00"}])["1"]
+    assert made.plan == PLAN and not made.again and len(model.prompts) == 1
+
+
+def test_with_all_tools_nothing_is_asked_twice():
+    model = Says("1. join()")
+    assert "".join(ModelPlanner(model, NANO_TEMPLATE).write("Text Sid", NOW)) == "1. join()" and len(model.prompts) == 1
+
+
+def test_a_second_plan_may_use_what_the_first_one_used():
+    planner = ModelPlanner(Says(), NANO_TEMPLATE, Finds("send_sms"))
+    failed = Round(PLAN, [StepRun(1, "get_phone_number", ["Sid"], [], error="no")])
+    assert list(planner.choose("Text Sid", [failed])) == ["get_phone_number", "send_sms"]
+    assert list(planner.choose("Text Sid", [Round("1. open(")])) == list(MAC_TOOLS)
+    prompt = planner.prompt("Text Sid", NOW, [failed])
+    assert "send_sms(recipients" in prompt and "open_note(" not in prompt and "Observation: Error: no" in prompt
 
 
 def _first(source, count, folder):

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tinyagent {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resumes = options.command in ("plan", "synthesize", "pretrain", "train")
+        resumes = options.command in ("plan", "synthesize", "pretrain", "train", "train-retriever")
         kept = "; what was finished is kept, the same command goes on" if resumes else ""
         print(f"tinyagent {options.command}: interrupted{kept}", file=sys.stderr)
         return 1
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
     evaluate.add_argument("--needed", action="store_true", help="show only the tools that the right plan calls")
-    _add_model(evaluate, data_required=True)
+    _add_model(evaluate, data_required=True, retriever="none")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=commands.run_evaluate)
 
@@ -127,10 +127,29 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--json", action="store_true", help="print one JSON object")
     train.set_defaults(run=commands.run_train)
+
+    retriever = subcommands.add_parser("train-retriever", help="train the classifier that finds tools; resumes")
+    retriever.add_argument("--profile", default="nano", choices=PROFILES)
+    retriever.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
+    retriever.add_argument("--output", type=Path, required=True, metavar="DIR")
+    retriever.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
+    retriever.add_argument("--epochs", type=float)
+    retriever.add_argument("--rate", type=float, help="the highest learning rate")
+    retriever.add_argument("--batch", type=_at_least(1), help="requests a step, over all processes")
+    retriever.add_argument("--weight", type=float, help="how much more a needed tool counts in the loss")
+    retriever.add_argument("--seed", type=int, default=0)
+    retriever.add_argument("--json", action="store_true", help="print one JSON object")
+    retriever.set_defaults(run=commands.run_train_retriever)
     return parser
 
 
-def _add_model(command: argparse.ArgumentParser, data_required: bool = False) -> None:
+def _add_model(command: argparse.ArgumentParser, data_required: bool = False, retriever: str = "shipped") -> None:
+    command.add_argument(
+        "--retriever",
+        default=retriever,
+        metavar="DIR",
+        help=f"which tools the planner sees: those that what train-retriever wrote finds, shipped, or none for all tools; by default {retriever}",
+    )
     command.add_argument(
         "--data", type=Path, required=data_required, metavar="DIR", help="what synthesize wrote, examples among it"
     )

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from tinyagent_helpers.profiles import profile
 
 if TYPE_CHECKING:
     from tinyagent_helpers.planner import ModelPlanner
+    from tinyagent_helpers.toolrag import Retriever
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -100,6 +102,7 @@ def run_ask(options: argparse.Namespace) -> int:
     mac = SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset)
     joiner = ModelJoiner(planner.model, planner.template)
     run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
+    run.tools = planner.shown
     if options.json:
         _print_json(run.to_json())
     else:
@@ -138,7 +141,15 @@ def _planner(options: argparse.Namespace) -> ModelPlanner:
         rows = made.get("settings", {}).get("rows")
         index = ExampleIndex(list(islice(read_jsonl(options.data / "train.jsonl", ("request", "plan")), rows)))
     server = options.server and ServerModel(options.server, options.model or "default")
-    return ModelPlanner(server or load_planner(chosen, options.model), template, index=index)
+    return ModelPlanner(server or load_planner(chosen, options.model), template, _retriever(options.retriever), index)
+
+
+def _retriever(name: str) -> Retriever:
+    """No retrieval for "none", else the classifier in a folder, or the one that ships."""
+    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER, load_retriever
+    from tinyagent_helpers.toolrag import AllTools
+
+    return AllTools() if name == "none" else load_retriever(NANO_RETRIEVER if name == "shipped" else name)
 
 
 def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
@@ -154,7 +165,7 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
     except PlanError as error:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
-    run = Run(options.request, now, list(planner.tools), [round], seconds=seconds)
+    run = Run(options.request, now, planner.shown, [round], seconds=seconds)
     _print_json(run.to_json()) if options.json else print(round.plan, flush=True)
     return 1 if round.error else 0
 
@@ -173,10 +184,16 @@ def run_plan(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     """Measure a planner on every test split."""
     from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
+    from tinyagent_helpers.planner import write_plans
 
     started, splits, planner = time.monotonic(), read_test_splits(options.data, options.limit), _planner(options)
-    parts, tools = (planner.model, planner.template, splits), {"tools": needed_tools} if options.needed else {}
-    figures = evaluate(*parts, lambda line: print(line, file=sys.stderr, flush=True), planner.index, **tools)
+
+    def write(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+        if options.needed:
+            return write_plans(planner.model, planner.template, rows, tools=needed_tools, index=planner.index)
+        return {id: planned.plan for id, planned in planner.write_all(rows).items()}
+
+    figures = evaluate(write, splits, lambda line: print(line, file=sys.stderr, flush=True))
     seconds = time.monotonic() - started
     if options.record:
         _record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))
@@ -194,6 +211,7 @@ def _evaluation(options: argparse.Namespace) -> str:
     from tinyagent_helpers.synthesis import command_of
 
     said = _said(options, ("limit", "profile", "examples", "needed", "server"))
+    said += {"none": "", "shipped": " --retriever shipped"}.get(options.retriever, " --retriever RETRIEVER")
     commands = [command_of(options.data), f"tinyagent evaluate --data DIR{said}"]
     if options.server:
         commands[-1] += f" --model {options.model}" if options.model else ""
@@ -217,7 +235,8 @@ def _measured(options: argparse.Namespace) -> dict[str, str]:
 def run_train(options: argparse.Namespace) -> int:
     """Fine-tune a planner."""
     from tinyagent_helpers.models import read_manifest
-    from tinyagent_helpers.training import is_main, train_planner
+    from tinyagent_helpers.trainer import is_main
+    from tinyagent_helpers.training import train_planner
 
     settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "seed")
     changes = {key: getattr(options, key) for key in settings}
@@ -245,12 +264,45 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_train_retriever(options: argparse.Namespace) -> int:
+    """Train the classifier that finds the tools a request needs."""
+    from tinyagent_helpers.artifacts import read_jsonl
+    from tinyagent_helpers.toolrag_training import CLASSIFYING, train_classifier
+    from tinyagent_helpers.trainer import is_main
+
+    names = ("rows", "epochs", "rate", "batch", "weight", "seed")
+    changes = {name: value for name in names if (value := getattr(options, name)) is not None}
+    settings = replace(CLASSIFYING[options.profile], **changes)
+    fields = ("id", "request", "now", "plan")
+    train, validation = (options.data / f"{split}.jsonl" for split in ("train", "validation"))
+    manifest = train_classifier(
+        profile(options.profile),
+        list(islice(read_jsonl(train, fields), settings.rows)),
+        list(read_jsonl(validation, fields)),
+        options.output,
+        settings,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        command=f"tinyagent train-retriever --data DIR --output RETRIEVER{_said(options, ('profile', *names))}",
+    )
+    if options.json and is_main():
+        _print_json(manifest)
+    elif is_main():
+        found = manifest["validation"]
+        print(
+            f"{options.output}: threshold {manifest['threshold']:.3f}, validation recall {found['recall']:.3f} "
+            f"with {found['tools']:.2f} tools, {manifest['seconds'] / 60:.1f} minutes"
+        )
+    return 0
+
+
 def _said(options: argparse.Namespace, names: Sequence[str]) -> str:
     """These options as they were given, those left out left out."""
     given = {
         name: value for name in names if (value := getattr(options, name)) not in ("", None) and value is not False
     }
-    return "".join(f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items())
+    return "".join(
+        f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items()
+    )
 
 
 def run_score(options: argparse.Namespace) -> int:

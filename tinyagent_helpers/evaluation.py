@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import DATA, read_jsonl
-from tinyagent_helpers.models import LanguageModel
-from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.plans import parse_plan
-from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.scoring import score, wilson
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
@@ -35,21 +32,17 @@ def needed_tools(row: Mapping[str, Any]) -> dict[str, Tool]:
 
 
 def evaluate(
-    model: LanguageModel,
-    template: PromptTemplate,
+    write: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, str]],
     splits: Mapping[str, Sequence[Mapping[str, Any]]],
     report: Callable[[str], None] = lambda line: None,
-    index: ExampleIndex | None = None,
-    tools: Callable[[Mapping[str, Any]], Mapping[str, Tool]] = lambda row: MAC_TOOLS,
 ) -> list[dict[str, Any]]:
     """A row for every split: n, success and argument-aware rate in percent, each with its 95 % interval.
 
-    `tools` says which tools a request's prompt shows.
+    `write` makes a plan for every row, by id.
     """
     figures = []
     for name, rows in splits.items():
-        plans = write_plans(model, template, rows, tools=tools, index=index)
-        result = score(plans, {row["id"]: row["plan"] for row in rows})
+        result = score(write(rows), {row["id"]: row["plan"] for row in rows})
         figures.append({"split": name, "n": result.n} | _rate("success", result.successes, result.n))
         figures[-1] |= _rate("arguments too", result.agreements, result.n)
         report(f"{name}: {figures[-1]}")

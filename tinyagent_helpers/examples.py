@@ -62,17 +62,16 @@ def training_pairs(
         tools = shown_tools(row["tools"], rng, negatives, all_tools)
         both = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
         asked, shown = (both, shown_tools(both["tools"], rng, negatives, all_tools)) if both else (row, tools)
-        examples = index.nearest(asked["request"], template.examples) if index else ()
+        examples = index.nearest(asked["request"], template.examples, shown) if index else ()
         pairs.append(plan_pair(asked, template, shown, examples))
         if rng.random() < joins:
             failure = fail(row, rng) if rng.random() < FAILURES else None
-            pairs += after_failure(row, failure, template, tools) if failure else [join_pair(row, template)]
+            near = index.nearest(row["request"], template.examples, tools) if index and failure else ()
+            pairs += after_failure(row, failure, template, tools, near) if failure else [join_pair(row, template)]
     return pairs
 
 
-def shown_tools(
-    needed: Sequence[str], rng: Random, negatives: int, all_tools: float = ALL_TOOLS
-) -> dict[str, Tool]:
+def shown_tools(needed: Sequence[str], rng: Random, negatives: int, all_tools: float = ALL_TOOLS) -> dict[str, Tool]:
     """The tools needed among all (so often: `all_tools`), or among up to `negatives` others; always in the same order."""
     others = [name for name in MAC_TOOLS if name not in needed]
     number = len(others) if rng.random() < all_tools and negatives else rng.randrange(min(negatives, len(others)) + 1)
@@ -116,14 +115,18 @@ def join_pair(row: Mapping[str, Any], template: PromptTemplate) -> Pair:
 
 
 def after_failure(
-    row: Mapping[str, Any], failure: Failure, template: PromptTemplate, tools: Mapping[str, Tool]
+    row: Mapping[str, Any],
+    failure: Failure,
+    template: PromptTemplate,
+    tools: Mapping[str, Tool],
+    examples: Sequence[tuple[str, str]] = (),
 ) -> list[Pair]:
     """Request, plan and results that say what went wrong to a verdict, and to the next plan if that can help."""
     prompt = template.join(row["request"], row["plan"], failure.observations)
     pairs = [Pair(prompt, failure.join.to_text(), "join")]
     if failure.retry:
         earlier = [(row["plan"], failure.observations)]
-        prompt = template.plan(row["request"], moment_of(row["now"]), tools, earlier=earlier)
+        prompt = template.plan(row["request"], moment_of(row["now"]), tools, examples, earlier)
         pairs.append(Pair(prompt, template.write(failure.retry.to_text()), "replan"))
     return pairs
 

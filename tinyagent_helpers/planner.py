@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from tinyagent_helpers.agent import Round
 from tinyagent_helpers.artifacts import InputError, Log, read_jsonl
 from tinyagent_helpers.joins import Join, JoinError, parse_join
 from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
-from tinyagent_helpers.plans import END_OF_PLAN
+from tinyagent_helpers.plans import END_OF_PLAN, PlanError, PlanReader
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, check_fits
 from tinyagent_helpers.sanity import check_request
 from tinyagent_helpers.times import moment_of
+from tinyagent_helpers.toolrag import AllTools, Retriever
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 MAX_OBSERVATION = 300  # characters of a result that the model is shown
@@ -32,8 +35,21 @@ def check_template(model: LanguageModel, template: PromptTemplate) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the tools that its prompt showed, and whether it had to be asked for again, with all of them."""
+
+    plan: str
+    tools: list[str]
+    again: bool = False
+
+
 class ModelPlanner:
-    """Lets a language model write plans.
+    """Lets a language model write plans with the tools that a retriever finds.
+
+    Retrieval can be wrong, and the planner notices part of it: if nothing was found, or the first step is not a call of a
+    tool that it was shown, it is asked again with all tools, before anything is carried out. `shown` are the tools of the
+    last prompt.
 
     Raises:
         InputError: the model was trained on another prompt template.
@@ -43,31 +59,74 @@ class ModelPlanner:
         self,
         model: LanguageModel,
         template: PromptTemplate,
-        tools: Mapping[str, Tool] = MAC_TOOLS,
+        retriever: Retriever = AllTools(),
         index: ExampleIndex | None = None,
     ):
         check_template(model, template)
-        self.model, self.template, self.tools, self.index = model, template, tools, index
+        self.model, self.template, self.retriever, self.index = model, template, retriever, index
+        self.shown: list[str] = []
 
-    def prompt(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> str:
-        """What the model is shown: with examples, or, for a second plan, with what failed, as in training.
+    def choose(self, request: str, earlier: Sequence[Round] = ()) -> Mapping[str, Tool]:
+        """The tools for a plan: those retrieved, for a second plan also those that the first one called; all tools, if
+        nothing was retrieved or the first plan had no step."""
+        [found] = self.retriever.retrieve([request])
+        if not found or any(not round.steps for round in earlier):
+            return self.retriever.tools
+        called = {step.tool for round in earlier for step in round.steps}
+        return {name: tool for name, tool in self.retriever.tools.items() if name in found or name in called}
+
+    def prompt(
+        self, request: str, now: datetime, earlier: Sequence[Round] = (), tools: Mapping[str, Tool] | None = None
+    ) -> str:
+        """What the model is shown: tools and the examples that need no others, and for a second plan what failed.
 
         Raises:
             InputError: the request is empty or too long for the model.
         """
         check_request(request)
+        tools = self.choose(request, earlier) if tools is None else tools
         failed = [(round.plan, observations(round)) for round in earlier]
-        examples = self.index.nearest(request, self.template.examples) if self.index and not failed else ()
-        prompt = self.template.plan(request, now, self.tools, examples, failed)
+        examples = self.index.nearest(request, self.template.examples, tools) if self.index else ()
+        prompt = self.template.plan(request, now, tools, examples, failed)
         return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
 
     def write(self, request: str, now: datetime, earlier: Sequence[Round] = ()) -> Generator[str, None, None]:
-        """The plan's text, piece by piece; raises what `prompt` raises."""
-        pieces = self.model.stream(self.prompt(request, now, earlier))
-        try:
+        """The plan's text, piece by piece, from its first step on; raises what `prompt` raises."""
+        tools, everything = self.choose(request, earlier), self.retriever.tools
+        if len(tools) < len(everything):
+            with closing(self._pieces(self.prompt(request, now, earlier, tools), tools)) as pieces:
+                held = ""
+                for piece in pieces:
+                    held += piece
+                    if (fits := first_step_fits(held, tools)) is not None:
+                        break
+                if held and fits:
+                    yield held
+                    yield from pieces
+                    return
+        yield from self._pieces(self.prompt(request, now, earlier, everything), everything)
+
+    def write_all(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Planned]:
+        """A plan for every row {"id", "request", "now"}, by id.
+
+        Raises:
+            InputError: a prompt is too long for the model.
+        """
+        everything = self.retriever.tools
+        found = self.retriever.retrieve([row["request"] for row in rows])
+        shown = {row["id"]: tools or everything for row, tools in zip(rows, found, strict=True)}
+        parts = self.model, self.template
+        plans = write_plans(*parts, rows, tools=lambda row: shown[row["id"]], index=self.index)
+        few = [row for row in rows if len(shown[row["id"]]) < len(everything)]
+        wrong = [row for row in few if not first_step_fits(plans[row["id"]], shown[row["id"]])]
+        again = write_plans(*parts, wrong, tools=lambda row: everything, index=self.index) if wrong else {}
+        made = {id: Planned(plan, list(shown[id])) for id, plan in plans.items()}
+        return made | {id: Planned(plan, list(everything), again=True) for id, plan in again.items()}
+
+    def _pieces(self, prompt: str, tools: Mapping[str, Tool]) -> Generator[str, None, None]:
+        self.shown = list(tools)
+        with closing(self.model.stream(prompt)) as pieces:
             yield from self.template.read(pieces)
-        finally:
-            pieces.close()
 
     async def stream(self, request: str, now: datetime, earlier: Sequence[Round]) -> AsyncGenerator[str, None]:
         """The plan's text as the model writes it; the model works in a thread."""
@@ -82,6 +141,16 @@ class ModelPlanner:
             if turn:
                 await asyncio.wait([turn])
             pieces.close()
+
+
+def first_step_fits(text: str, tools: Mapping[str, Tool]) -> bool | None:
+    """Whether a plan, as far as it is written, begins with a call of one of these tools; None if that cannot be said yet."""
+    reader = PlanReader(tools)
+    try:
+        reader.feed(text)
+    except PlanError:
+        return bool(reader.plan.steps)
+    return True if reader.plan.steps else False if reader.finished else None
 
 
 class ModelJoiner:
@@ -136,7 +205,7 @@ def write_plans(
     check_template(model, template)
     prompts = []
     for row in rows:
-        examples = index.nearest(row["request"], template.examples) if index else ()
+        examples = index.nearest(row["request"], template.examples, tools(row)) if index else ()
         prompt = template.plan(row["request"], moment_of(row["now"]), tools(row), examples)
         try:
             prompts.append(check_fits(prompt, model.count_tokens, model.context, MAX_NEW_TOKENS))
@@ -167,11 +236,9 @@ def plan_file(
         left = [row for row in rows if row["id"] not in done]
         for start in range(0, len(left), chunk):
             rows_now = left[start : start + chunk]
-            plans = write_plans(
-                planner.model, planner.template, rows_now, tools=lambda row: planner.tools, index=planner.index
-            )
-            for id, plan in plans.items():
-                log.append({"id": id, "plan": plan, "tools": list(planner.tools)})
+            plans = planner.write_all(rows_now)
+            for id, planned in plans.items():
+                log.append({"id": id, "plan": planned.plan, "tools": planned.tools})
             report(f"{len(done) + start + len(plans):,} of {len(rows):,} plans")
     finally:
         log.close()

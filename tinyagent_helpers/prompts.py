@@ -6,9 +6,11 @@ travels with it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
 
 from tinyagent_helpers.artifacts import InputError, digest_text
 from tinyagent_helpers.profiles import Profile
@@ -201,18 +203,21 @@ def _numbered(texts: Iterable[str]) -> str:
 class ExampleIndex:
     """Finds the training examples whose requests are most like a new one (TF-IDF over words, cosine)."""
 
-    def __init__(self, rows: Sequence[Mapping[str, str]]):
+    def __init__(self, rows: Sequence[Mapping[str, Any]]):
         from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second, which a cold `ask` does not have
 
         self._rows = rows
         self._vectorizer = TfidfVectorizer(sublinear_tf=True)
         self._vectors = self._vectorizer.fit_transform(row["request"] for row in rows)
 
-    def nearest(self, request: str, count: int) -> list[tuple[str, str]]:
-        """The `count` most similar (request, plan text) pairs, most similar first; never the request itself,
-        nor one that is a part of it."""
+    def nearest(self, request: str, count: int, tools: Collection[str] | None = None) -> list[tuple[str, str]]:
+        """The `count` most similar (request, plan text) pairs, most similar first; never the request itself, nor one that is
+        a part of it, nor, if `tools` are given, one that needs others."""
         similarity = (self._vectors @ self._vectorizer.transform([request]).T).toarray().ravel()
-        order = [
-            i for i in similarity.argsort()[::-1][: count + 2] if self._rows[i]["request"].rstrip(" .") not in request
-        ]
-        return [(self._rows[i]["request"], self._rows[i]["plan"]) for i in order[:count]]
+        order = (self._rows[i] for i in similarity.argsort()[::-1])
+        fitting = (
+            row
+            for row in order
+            if row["request"].rstrip(" .") not in request and (tools is None or set(row["tools"]) <= set(tools))
+        )
+        return [(row["request"], row["plan"]) for row in islice(fitting, count)]

@@ -1,8 +1,10 @@
 """trl's trainer, fitted to planners: a loss on completions only, batches of like length, success instead of a validation loss."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
 from tinyagent_helpers.models import UNSEEN
@@ -18,7 +20,45 @@ from tinyagent_helpers.models import UNSEEN
 SAVE_STEPS = 50
 
 
-class PlannerTrainer(SFTTrainer):
+def whole_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end (`trainer_state.json` comes last), if there is one."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.partition("-")[2]))) if whole else None
+
+
+def processes() -> int:
+    """How many processes train together: what `accelerate launch` and torchrun say."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Timed(Trainer):
+    """A trainer that notes in each log entry the seconds since the last one: what a run that was interrupted and went on has
+    taken is their sum."""
+
+    _since = None
+
+    def log(self, logs, *args, **kwargs):
+        """Also note the seconds."""
+        now = time.monotonic()
+        logs["took"], self._since = round(now - (self._since or now), 3), now
+        super().log(logs, *args, **kwargs)
+
+    def train(self, *args, **kwargs):
+        """Train; the clock starts here."""
+        self._since = time.monotonic()
+        return super().train(*args, **kwargs)
+
+    def seconds(self) -> float:
+        """What the run has taken, over all processes that worked on it."""
+        return round(sum(entry.get("took", 0.0) for entry in self.state.log_history), 1)
+
+
+class PlannerTrainer(Timed, SFTTrainer):
     """trl's trainer, which instead of a validation loss measures how many generated plans are right.
 
     Its loss is trl's, with logits only where some completion stands: without Triton, trl scores every token of the prompts,
@@ -29,13 +69,6 @@ class PlannerTrainer(SFTTrainer):
     def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._measure = measure
-        self._since = time.monotonic()
-
-    def log(self, logs, *args, **kwargs):
-        """Also note the seconds since the last entry: what a run that was interrupted has taken is their sum."""
-        now = time.monotonic()
-        logs["took"], self._since = round(now - self._since, 3), now
-        super().log(logs, *args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean negative log-likelihood of the completions' tokens, over all processes."""

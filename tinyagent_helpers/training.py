@@ -4,7 +4,6 @@ The same code runs in one process or, under `accelerate launch`, in several. A r
 last checkpoint; the best checkpoint, by success of generated plans on validation requests, is what is kept.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +29,7 @@ from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.tools import tools_hash
-from tinyagent_helpers.trainer import Checkpoints, PlannerTrainer, Progress
+from tinyagent_helpers.trainer import Checkpoints, PlannerTrainer, Progress, is_main, processes, whole_checkpoint
 
 disable_progress_bar()
 
@@ -187,7 +186,7 @@ def fine_tune(
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     if start:
         set_peft_model_state_dict(trainer.model, load_file(start / "adapter_model.safetensors"))
-    outcome = trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / "checkpoints"))
+    outcome = trainer.train(resume_from_checkpoint=whole_checkpoint(folder / "checkpoints"))
     if settings.rank:  # the folder of a base is another one on another machine
         trainer.model.peft_config["default"].base_model_name_or_path = source.get("base") or None
     trainer.save_model(str(folder))
@@ -195,7 +194,7 @@ def fine_tune(
     manifest = made_of | {
         "loss": losses[-1] if losses else outcome.training_loss,
         "validation_success": trainer.state.best_metric,
-        "seconds": round(sum(entry.get("took", 0.0) for entry in trainer.state.log_history), 1),
+        "seconds": trainer.seconds(),
         "hardware": hardware(),
         "finished": True,
     }
@@ -222,12 +221,6 @@ def _check_start(start: Path, made_of: Mapping[str, Any]) -> str:
     if different := [key for key in ("weights", "template", "rank") if found.get(key) != wanted.get(key)]:
         raise InputError(f"the adapter in {start} has other {', '.join(different)}; start with a new one instead")
     return digest(path)
-
-
-def _whole_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written to its end (`trainer_state.json` comes last), if there is one."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.partition("-")[2]))) if whole else None
 
 
 def make_trainer(
@@ -306,17 +299,17 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
-    processes = _processes()
-    micro_batch = max(1, min(settings.micro_batch, settings.batch // processes))
-    if settings.batch % (micro_batch * processes):
+    number = processes()
+    micro_batch = max(1, min(settings.micro_batch, settings.batch // number))
+    if settings.batch % (micro_batch * number):
         raise InputError(
-            f"a batch of {settings.batch} cannot be split over {processes} processes and {micro_batch} examples at a "
-            f"time; choose a multiple of {micro_batch * processes}"
+            f"a batch of {settings.batch} cannot be split over {number} processes and {micro_batch} examples at a "
+            f"time; choose a multiple of {micro_batch * number}"
         )
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=max(1, settings.batch // (micro_batch * processes)),
+        gradient_accumulation_steps=max(1, settings.batch // (micro_batch * number)),
         num_train_epochs=settings.epochs,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
@@ -334,7 +327,7 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
         bf16=settings.bf16,
         use_cpu=on_cpu,
         activation_checkpointing=settings.checkpointing,
-        ddp_backend="gloo" if on_cpu and processes > 1 else None,
+        ddp_backend="gloo" if on_cpu and number > 1 else None,
         dataloader_pin_memory=not on_cpu,
         report_to="none",
         disable_tqdm=True,
@@ -362,13 +355,3 @@ def _claim(folder: Path, made_of: Mapping[str, Any], anew: bool) -> dict[str, An
     if is_main():
         write_json(path, dict(made_of) | {"finished": False})
     return None
-
-
-def _processes() -> int:
-    """How many processes train together: what `accelerate launch` and torchrun say."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main() -> bool:
-    """Whether this process speaks and writes for all."""
-    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,143 @@
+"""ToolRAG's classifier: an encoder, one linear layer, a sigmoid for every tool. Derived in notebook 04.
+
+Source: the TinyAgent blog post, "Fine-tuned Tool RAG" (DeBERTa-v3-small, one layer on the CLS token).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tinyagent_helpers.artifacts import DATA, InputError, write_json
+from tinyagent_helpers.models import device, read_manifest
+from tinyagent_helpers.toolrag import Above
+from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
+
+NANO_RETRIEVER = DATA / "models" / "nano-retriever"
+LONGEST = 256  # tokens of a request that are read
+QUIET = -6.0  # the first logit of every tool and token: before training nothing asks for a tool
+
+
+class ToolClassifier(nn.Module):
+    """A logit for each tool. `pool`: "cls", one linear layer on the first token's vector, as published; or "words", the same
+    layer on every token's vector, summed up so that one word is enough: log(sum(exp(logit of token))) over tokens."""
+
+    def __init__(self, encoder: PreTrainedModel, tools: int, pool: str):
+        super().__init__()
+        self.encoder, self.head, self.pool = encoder, nn.Linear(encoder.config.hidden_size, tools), pool
+        nn.init.constant_(self.head.bias, QUIET if pool == "words" else 0.0)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(requests, tokens) to (requests, tools)."""
+        logits = self.head(self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state)
+        if self.pool == "cls":
+            return logits[:, 0]
+        return logits.masked_fill(attention_mask[..., None] == 0, -torch.inf).logsumexp(dim=1)
+
+
+class Classifier:
+    """A trained classifier as a scorer: calibrated probabilities for the tools in `names`."""
+
+    def __init__(self, model: ToolClassifier, tokenizer: PreTrainedTokenizerBase, names: Sequence[str]):
+        self.model, self.tokenizer, self.names = model.eval(), tokenizer, list(names)
+        self.slope, self.offset, self.threshold = 1.0, 0.0, 0.5  # see `calibrate` and `choose_threshold`
+
+    def scores(self, requests: Sequence[str]) -> np.ndarray:
+        """The probability that each tool is needed, (requests, tools)."""
+        return 1 / (1 + np.exp(-(self.slope * self.logits(requests) + self.offset)))
+
+    def logits(self, requests: Sequence[str]) -> np.ndarray:
+        """What the model says before it is calibrated, (requests, tools)."""
+        return self._batched(requests, lambda batch: self.model(**batch))
+
+    def embed(self, requests: Sequence[str]) -> np.ndarray:
+        """The mean of the encoder's vectors over a text's tokens, (requests, dimensions)."""
+
+        def mean(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            read = batch["attention_mask"][..., None]
+            return (self.model.encoder(**batch).last_hidden_state * read).sum(dim=1) / read.sum(dim=1)
+
+        return self._batched(requests, mean)
+
+    @torch.inference_mode()
+    def _batched(self, requests: Sequence[str], work: Callable[[Mapping], torch.Tensor], size: int = 64) -> np.ndarray:
+        made, order = {}, sorted(range(len(requests)), key=lambda i: len(requests[i]))
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
+            batch = read(self.tokenizer, [requests[i] for i in numbers]).to(self.model.head.weight.device)
+            made |= zip(numbers, work(batch).float().cpu().numpy())
+        return np.array([made[i] for i in range(len(requests))])
+
+    def calibrate(self, requests: Sequence[str], needed: np.ndarray) -> None:
+        """Make probabilities of logits: the slope and offset that make held-out labels likeliest (Platt, 1999).
+
+        The weight in the loss has made every tool look likelier than it is, and training ends surer than it should be.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        fitted = LogisticRegression(C=1e6).fit(self.logits(requests).reshape(-1, 1), needed.ravel())
+        self.slope, self.offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def read(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Any:
+    """Token ids and attention mask of texts, filled up on the right, cut after `LONGEST` tokens."""
+    shape = {"padding": True, "padding_side": "right", "truncation": True, "max_length": LONGEST}
+    return tokenizer(list(texts), **shape, return_tensors="pt", return_token_type_ids=False)
+
+
+def save_classifier(
+    classifier: Classifier, folder: Path, manifest: Mapping[str, Any], dtype: Any = torch.bfloat16
+) -> None:
+    """Write a classifier: `model.safetensors` and `config.json` of the encoder, `head.safetensors`, the tokenizer, and last
+    the manifest, without which it is not loaded."""
+    copy = deepcopy(classifier.model).to(dtype)
+    copy.encoder.save_pretrained(folder)
+    save_file(copy.head.state_dict(), folder / "head.safetensors")
+    classifier.tokenizer.save_pretrained(folder)
+    write_json(folder / "manifest.json", dict(manifest))
+
+
+def load_classifier(folder: str | Path = "") -> Classifier:
+    """A classifier that `train_classifier` left, with its threshold; without a folder, the one that ships.
+
+    Raises:
+        InputError: it is not there, broken or unfinished, or its tools are described otherwise now.
+    """
+    folder = Path(folder or NANO_RETRIEVER)
+    made = read_manifest(folder)
+    if not made.get("finished"):
+        raise InputError(f"there is no finished retriever in {folder}; train one with tinyagent train-retriever")
+    if made["tools_hash"] != tools_hash():
+        raise InputError(
+            f"the retriever in {folder} was trained for tools that are described otherwise now; train it again"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        encoder = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, local_files_only=True)
+        model = ToolClassifier(encoder, len(made["tools"]), made["settings"]["pool"])
+        model.head.load_state_dict(load_file(folder / "head.safetensors"))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the retriever in {folder} cannot be read ({error}); train it again") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    classifier = Classifier(model.to(device()), tokenizer, made["tools"])
+    classifier.slope, classifier.offset, classifier.threshold = made["slope"], made["offset"], made["threshold"]
+    return classifier
+
+
+def load_retriever(folder: str | Path = "", tools: Mapping[str, Tool] = MAC_TOOLS) -> Above:
+    """The classifier in a folder, or the one that ships, as a retriever with the threshold chosen for it."""
+    classifier = load_classifier(folder)
+    return Above(classifier, classifier.threshold, tools)
