@@ -6,8 +6,8 @@ import pytest
 
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
 from tinyagent_helpers.cli import main
-from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
-from tinyagent_helpers.planner import write_plans
+from tinyagent_helpers.evaluation import NeededTools, evaluate, read_test_splits
+from tinyagent_helpers.planner import ModelPlanner
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 from tinyagent_helpers.tools import MAC_TOOLS
@@ -40,7 +40,7 @@ class Knows:
 
 
 def all_tools(model):
-    return lambda rows: write_plans(model, NANO_TEMPLATE, rows)
+    return ModelPlanner(model, NANO_TEMPLATE).write_all
 
 
 def test_every_split_is_read_up_to_the_limit_and_scored(data):
@@ -57,12 +57,30 @@ def test_every_split_is_read_up_to_the_limit_and_scored(data):
     assert figures[0]["success, interval"] == "30 to 95"
 
 
-def test_only_the_tools_that_are_needed_can_be_shown(data):
+def test_a_perfect_retriever_shows_only_the_tools_that_are_needed(data):
     splits = {"draws": read_test_splits(data, 4)["test_draws"]}
     model = Knows(splits["draws"])
-    evaluate(lambda rows: write_plans(model, NANO_TEMPLATE, rows, tools=needed_tools), splits)
+    [figures] = evaluate(ModelPlanner(model, NANO_TEMPLATE, NeededTools(splits["draws"])).write_all, splits)
     for row, prompt in zip(splits["draws"], model.prompts, strict=True):
         assert [name for name in MAC_TOOLS if f" {name}(" in prompt] == [n for n in MAC_TOOLS if n in row["tools"]]
+    assert figures["tool recall, %"] == figures["whole set, %"] == 100 and figures["asked again, %"] == 0
+
+
+def test_what_retrieval_missed_and_what_was_asked_again_is_counted(data):
+    rows = read_test_splits(data, 4)["test_draws"]
+
+    class Misses(NeededTools):
+        def retrieve(self, requests):
+            return [
+                {} if request == rows[0]["request"] else found
+                for request, found in zip(requests, super().retrieve(requests))
+            ]
+
+    model = Knows(rows, forgets=[rows[1]["request"]])
+    [figures] = evaluate(ModelPlanner(model, NANO_TEMPLATE, Misses(rows)).write_all, {"draws": rows})
+    assert figures["tool recall, %"] == figures["whole set, %"] == 75 and figures["asked again, %"] == 25
+    assert figures["success, %"] == 75, "all tools were shown where nothing was found"
+    assert len(model.prompts) == 5
 
 
 def test_missing_data_is_named(tmp_path):

@@ -271,3 +271,51 @@ def ex_03_3(answer: float, success_at: Callable) -> str:
         if (enough := success_at(smaller)) >= whole - 1:
             raise Hint(f"Good, but at {smaller} already {enough} succeed, against {whole} at 1.0.")
     return f"{chosen} requests succeed at {answer}, {whole} at 1.0."
+
+
+@_exercise
+def ex_04_1(answer: Callable) -> str:
+    """Whole-set recall of a retriever."""
+    shown, needed = [{"a", "b"}, {"a"}, {"c"}, set()], [{"a"}, {"a", "b"}, {"c"}, {"d"}]
+    made = _call(answer, shown, needed)
+    if made == (1 + 0.5 + 1 + 0) / 4:
+        raise Hint("That is tool recall: half a set counts half. Here a set that lacks one tool counts nothing.")
+    if made != 0.5:
+        raise Hint(f"Two of four requests have all their tools, so 0.5; yours is {made}. Extra tools do no harm.")
+    if _call(answer, [{"a"}], [{"a"}]) != 1:
+        raise Hint("One request with all its tools should give 1.")
+    return "Tool recall can be 0.9 while one plan in five lacks a tool; this is what the planner feels."
+
+
+@_exercise
+def ex_04_2(answer: Callable) -> str:
+    """A probability without the weight that was in the loss."""
+    made = _call(answer, 0.0, 1.0)
+    if abs(made - 0.5) > 1e-6:
+        raise Hint("With weight 1 nothing is to be mended: a logit of 0 is a probability of one half.")
+    made = _call(answer, 0.0, 4.0)
+    if abs(made - 0.8) < 1e-6:
+        raise Hint("The wrong way round: the weight made the odds too high, so divide them by it.")
+    if abs(made - 0.2) > 1e-6:
+        raise Hint("Odds are exp(z) / w, and a probability is odds / (1 + odds).")
+    if abs(_call(answer, 2.0, 5.0) - 0.596) > 1e-3:
+        raise Hint("Right at z = 0, wrong elsewhere: the odds are exp(z), before they are divided.")
+    return "The same as taking log(w) away from the logit: what b would be, if the weight were all there is to mend."
+
+
+@_exercise
+def ex_04_3(answer: float, at: Callable, unseen: Any) -> str:
+    """A threshold: few tools, but whole sets."""
+    if isinstance(answer, bool) or not isinstance(answer, (int, float)) or not 0 < answer < 1:
+        raise Hint("A threshold is a number between 0 and 1.")
+    wanted, mine = 0.96, at(answer)
+    reference = next((t for t in (i / 200 for i in range(199, 0, -1)) if at(t)["whole set"] >= wanted), 0.005)
+    if mine["whole set"] < wanted:
+        raise Hint(f"At {answer} only {mine['whole set']:.1%} of the requests get all their tools: go lower.")
+    if mine["tools"] > at(reference)["tools"] + 0.3:
+        raise Hint(f"All right, but {mine['tools']:.2f} tools a request are more than needed: go higher.")
+    held_out = [
+        f"{name} {found['whole set']:.1%} with {found['tools']:.2f} tools"
+        for name, found in (("yours", at(answer, unseen)), ("reference", at(reference, unseen)))
+    ]
+    return f"Whole sets on requests that the choice has not seen: {'; '.join(held_out)}."

@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     retriever.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     retriever.add_argument("--output", type=Path, required=True, metavar="DIR")
     retriever.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
-    retriever.add_argument("--epochs", type=float)
+    retriever.add_argument("--epochs", type=_at_least(1))
     retriever.add_argument("--rate", type=float, help="the highest learning rate")
     retriever.add_argument("--batch", type=_at_least(1), help="requests a step, over all processes")
     retriever.add_argument("--weight", type=float, help="how much more a needed tool counts in the loss")

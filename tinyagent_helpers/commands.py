@@ -183,17 +183,13 @@ def run_plan(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Measure a planner on every test split."""
-    from tinyagent_helpers.evaluation import evaluate, needed_tools, read_test_splits
-    from tinyagent_helpers.planner import write_plans
+    from tinyagent_helpers.evaluation import NeededTools, evaluate, read_test_splits
 
     started, splits, planner = time.monotonic(), read_test_splits(options.data, options.limit), _planner(options)
 
-    def write(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-        if options.needed:
-            return write_plans(planner.model, planner.template, rows, tools=needed_tools, index=planner.index)
-        return {id: planned.plan for id, planned in planner.write_all(rows).items()}
-
-    figures = evaluate(write, splits, lambda line: print(line, file=sys.stderr, flush=True))
+    if options.needed:
+        planner.retriever = NeededTools(row for rows in splits.values() for row in rows)
+    figures = evaluate(planner.write_all, splits, lambda line: print(line, file=sys.stderr, flush=True))
     seconds = time.monotonic() - started
     if options.record:
         _record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))

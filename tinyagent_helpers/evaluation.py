@@ -1,13 +1,15 @@
 """How good is a planner? Its success on every test split, with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import DATA, read_jsonl
+from tinyagent_helpers.planner import Planned
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.scoring import score, wilson
+from tinyagent_helpers.toolrag import figures as retrieval_figures
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 HANDWRITTEN = DATA / "handwritten" / "test.jsonl"
@@ -31,22 +33,51 @@ def needed_tools(row: Mapping[str, Any]) -> dict[str, Tool]:
     return {name: tool for name, tool in MAC_TOOLS.items() if name in needed}
 
 
+class NeededTools:
+    """A perfect retriever, for rows whose right plans are known."""
+
+    tools = MAC_TOOLS
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]):
+        self._needed = {row["request"]: needed_tools(row) for row in rows}
+
+    def retrieve(self, requests: Sequence[str]) -> list[dict[str, Tool]]:
+        """Exactly the tools that the right plan calls."""
+        return [self._needed[request] for request in requests]
+
+
 def evaluate(
-    write: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, str]],
+    write: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Planned]],
     splits: Mapping[str, Sequence[Mapping[str, Any]]],
     report: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """A row for every split: n, success and argument-aware rate in percent, each with its 95 % interval.
+    """A row for every split: n, success and argument-aware rate in percent, each with its 95 % interval; and how well tools
+    were retrieved, if some were not shown.
 
     `write` makes a plan for every row, by id.
     """
     figures = []
     for name, rows in splits.items():
-        result = score(write(rows), {row["id"]: row["plan"] for row in rows})
+        planned = write(rows)
+        result = score({id: made.plan for id, made in planned.items()}, {row["id"]: row["plan"] for row in rows})
         figures.append({"split": name, "n": result.n} | _rate("success", result.successes, result.n))
         figures[-1] |= _rate("arguments too", result.agreements, result.n)
+        if any(len(made.retrieved) < len(MAC_TOOLS) for made in planned.values()):
+            figures[-1] |= _retrieval([planned[row["id"]] for row in rows], [needed_tools(row) for row in rows])
         report(f"{name}: {figures[-1]}")
     return figures
+
+
+def _retrieval(planned: Sequence[Planned], needed: Sequence[Iterable[str]]) -> dict[str, Any]:
+    """How many of the needed tools were retrieved, for how many requests all of them, how many tools on the average, and for
+    how many requests the plan was asked for again."""
+    found = retrieval_figures([made.retrieved for made in planned], needed)
+    return {
+        "tool recall, %": round(100 * found["recall"], 1),
+        "whole set, %": round(100 * found["whole set"], 1),
+        "tools": round(found["tools"], 2),
+        "asked again, %": round(100 * sum(made.again for made in planned) / len(planned), 1),
+    }
 
 
 def _rate(name: str, k: int, n: int) -> dict[str, Any]:

@@ -37,9 +37,11 @@ def check_template(model: LanguageModel, template: PromptTemplate) -> None:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the tools that its prompt showed, and whether it had to be asked for again, with all of them."""
+    """A plan; the tools that were retrieved for it; those that its prompt showed; and whether it had to be asked for again,
+    with all tools."""
 
     plan: str
+    retrieved: list[str]
     tools: list[str]
     again: bool = False
 
@@ -113,15 +115,15 @@ class ModelPlanner:
             InputError: a prompt is too long for the model.
         """
         everything = self.retriever.tools
-        found = self.retriever.retrieve([row["request"] for row in rows])
-        shown = {row["id"]: tools or everything for row, tools in zip(rows, found, strict=True)}
+        found = dict(zip((row["id"] for row in rows), self.retriever.retrieve([row["request"] for row in rows])))
+        shown = {id: tools or everything for id, tools in found.items()}
         parts = self.model, self.template
         plans = write_plans(*parts, rows, tools=lambda row: shown[row["id"]], index=self.index)
         few = [row for row in rows if len(shown[row["id"]]) < len(everything)]
         wrong = [row for row in few if not first_step_fits(plans[row["id"]], shown[row["id"]])]
         again = write_plans(*parts, wrong, tools=lambda row: everything, index=self.index) if wrong else {}
-        made = {id: Planned(plan, list(shown[id])) for id, plan in plans.items()}
-        return made | {id: Planned(plan, list(everything), again=True) for id, plan in again.items()}
+        made = {id: Planned(plan, list(found[id]), list(shown[id])) for id, plan in plans.items()}
+        return made | {id: Planned(plan, list(found[id]), list(everything), True) for id, plan in again.items()}
 
     def _pieces(self, prompt: str, tools: Mapping[str, Tool]) -> Generator[str, None, None]:
         self.shown = list(tools)

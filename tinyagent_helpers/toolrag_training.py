@@ -33,7 +33,7 @@ from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, read, save_classifier
-from tinyagent_helpers.toolrag import choose_threshold, labels_of, recalls
+from tinyagent_helpers.toolrag import Embed, choose_threshold, labels_of, recalls, word_vectors
 from tinyagent_helpers.tools import MAC_TOOLS, tools_hash
 from tinyagent_helpers.trainer import (
     Checkpoints,
@@ -52,7 +52,7 @@ class Classifying:
     a needed tool counts in the loss than one that is not. `joined`, `swapped`, `dropped`: see `training_requests`."""
 
     rows: int
-    epochs: float
+    epochs: int
     rate: float
     batch: int
     weight: float
@@ -93,15 +93,32 @@ def load_encoder(profile: Profile, path: str = "") -> tuple[PreTrainedModel, Pre
     return encoder.to(device()), tokenizer
 
 
+SENTENCES = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def embedder(profile: Profile, texts: Sequence[str]) -> Embed:
+    """Texts to vectors, for tools known by their descriptions or usage: words that are counted on nano (`texts` say which
+    there are), a sentence encoder on the other profiles.
+
+    Raises:
+        InputError: the encoder cannot be loaded.
+    """
+    if profile.name == "nano":
+        return word_vectors(texts)
+    encoder, tokenizer = load_encoder(profile, SENTENCES)
+    return Classifier(ToolClassifier(encoder, 1, "cls"), tokenizer, [""]).embed
+
+
 def training_requests(rows: Sequence[Mapping[str, Any]], settings: Classifying) -> list[tuple[str, frozenset[str]]]:
-    """Requests and the tools they need, changed so that the classifier learns ways of asking and not what is asked about.
+    """Requests and the tools they need, changed so that the classifier learns ways of asking and not what is asked about;
+    each row once for every epoch, each time changed otherwise.
 
     Some are two requests in one (share `joined`). Names, titles and texts are exchanged for those of other requests, each
     with a chance of `swapped`: a note may be called like a person. Each word is left out with a chance of `dropped`.
     """
     rng = Random(f"requests-{settings.seed}")
     values, made = sorted({value for row in rows for value in _said(row)}), []
-    for row in rows:
+    for row in (row for _ in range(settings.epochs) for row in rows):
         both = two_in_one(row, rng.choice(rows), rng) if rng.random() < settings.joined else None
         asked = both or row
         request = asked["request"]
@@ -221,7 +238,7 @@ def _trainer(
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=max(1, settings.batch // processes()),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=1,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
