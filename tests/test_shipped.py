@@ -9,15 +9,19 @@ from safetensors import safe_open
 
 from tinyagent_helpers.agent import Agent
 from tinyagent_helpers.artifacts import DATA, digest, read_json, read_jsonl
+from tinyagent_helpers.evaluation import needed_tools
 from tinyagent_helpers.mac.simulated import SimulatedMac
 from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, write_plans
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.scoring import score
-from tinyagent_helpers.tools import bind, tools_hash
+from tinyagent_helpers.tool_classifier import NANO_RETRIEVER, load_retriever
+from tinyagent_helpers.toolrag import figures
+from tinyagent_helpers.tools import MAC_TOOLS, bind, tools_hash
 
 NOW = datetime(2024, 5, 24, 9)
+SHIPPED = (NANO_BASE, NANO_ADAPTER, NANO_RETRIEVER)
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +38,35 @@ def test_base_and_adapter_were_made_for_this_template_and_these_tools():
 
 
 def test_only_safe_and_small_files_ship():
-    files = [path for folder in (NANO_BASE, NANO_ADAPTER) for path in folder.rglob("*") if path.is_file()]
+    files = [path for folder in SHIPPED for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     assert read_json(NANO_ADAPTER / "adapter_config.json")["base_model_name_or_path"] is None, (
         "nobody else has that path"
     )
-    for folder in (NANO_BASE, NANO_ADAPTER):
+    for folder in SHIPPED:
         assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
     with safe_open(NANO_BASE / "model.safetensors", "pt") as tensors:
         parameters = sum(tensors.get_tensor(key).numel() for key in tensors.keys())
     assert 5e6 <= parameters <= 10e6
+
+
+def test_the_retriever_was_made_for_these_tools_and_finds_them():
+    made, retriever = read_json(NANO_RETRIEVER / "manifest.json"), load_retriever()
+    assert made["tools"] == list(MAC_TOOLS) and made["tools_hash"] == tools_hash(), "train-retriever again, then ship"
+    assert {"command", "hardware", "seconds", "data", "validation", "slope", "offset"} <= set(made)
+    rows = list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))
+    found = figures(retriever.retrieve([row["request"] for row in rows]), [needed_tools(row) for row in rows])
+    assert found["recall"] >= 0.95 and found["tools"] <= 3.97 and not found["empty"]
+
+
+def test_retrieval_takes_less_than_twenty_milliseconds():
+    retriever, rows = load_retriever(), list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))[:30]
+    times = []
+    for row in rows:
+        started = time.perf_counter()
+        retriever.retrieve([row["request"]])
+        times.append(time.perf_counter() - started)
+    assert sorted(times)[len(times) // 2] < 0.02
 
 
 def test_the_planner_that_ships_plans_and_plans_alike_twice(planner):
@@ -55,7 +78,7 @@ def test_the_planner_that_ships_plans_and_plans_alike_twice(planner):
 
 def test_a_request_is_carried_out_and_later_plans_take_a_second(planner, tmp_path):
     agent = Agent(
-        ModelPlanner(planner, NANO_TEMPLATE),
+        ModelPlanner(planner, NANO_TEMPLATE, load_retriever()),
         ModelJoiner(planner, NANO_TEMPLATE),
         bind(SimulatedMac(tmp_path / "mac", NOW)),
     )

@@ -222,10 +222,13 @@ def _measured(options: argparse.Namespace) -> dict[str, str]:
     from tinyagent_helpers.artifacts import digest
     from tinyagent_helpers.evaluation import split_files
     from tinyagent_helpers.models import NANO_ADAPTER
+    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER
 
-    splits = digest(*split_files(options.data).values())
-    weights = sorted(Path(options.model or NANO_ADAPTER).glob("*.safetensors")) if not options.server else []
-    return {"test_splits": splits} | ({"model": digest(*weights)} if weights else {})
+    folders = {"model": "" if options.server else options.model or NANO_ADAPTER}
+    folders["retriever"] = {"none": "", "shipped": NANO_RETRIEVER}.get(options.retriever, options.retriever)
+    weights = {name: sorted(Path(folder).glob("*.safetensors")) for name, folder in folders.items() if folder}
+    made = {name: digest(*files) for name, files in weights.items() if files}
+    return {"test_splits": digest(*split_files(options.data).values())} | made
 
 
 def run_train(options: argparse.Namespace) -> int:
