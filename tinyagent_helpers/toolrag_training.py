@@ -197,6 +197,7 @@ def train_classifier(
     checkpoints = folder / f"checkpoints-{digest_text(repr(made_of))}"
     trainer = _trainer(model, tokenizer, pairs, names, settings, checkpoints, report)
     trainer.train(resume_from_checkpoint=whole_checkpoint(checkpoints))
+    model.to(torch.bfloat16).float()  # as it is kept, so that what is chosen below is chosen for that
     classifier, needed = Classifier(model, tokenizer, names), labels_of(validation, names)
     requests = [row["request"] for row in validation]
     classifier.calibrate(requests, needed)
