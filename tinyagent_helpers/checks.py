@@ -304,7 +304,7 @@ def ex_04_2(answer: Callable) -> str:
 
 
 @_exercise
-def ex_04_3(answer: float, at: Callable, unseen: Any) -> str:
+def ex_04_3(answer: float, at: Callable) -> str:
     """A threshold: few tools, but whole sets."""
     if isinstance(answer, bool) or not isinstance(answer, (int, float)) or not 0 < answer < 1:
         raise Hint("A threshold is a number between 0 and 1.")
@@ -316,6 +316,6 @@ def ex_04_3(answer: float, at: Callable, unseen: Any) -> str:
         raise Hint(f"All right, but {mine['tools']:.2f} tools a request are more than needed: go higher.")
     held_out = [
         f"{name} {found['whole set']:.1%} with {found['tools']:.2f} tools"
-        for name, found in (("yours", at(answer, unseen)), ("reference", at(reference, unseen)))
+        for name, found in (("yours", at(answer, "unseen")), ("reference", at(reference, "unseen")))
     ]
     return f"Whole sets on requests that the choice has not seen: {'; '.join(held_out)}."
