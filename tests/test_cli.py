@@ -10,6 +10,7 @@ import pytest
 from tinyagent_helpers import doctor
 from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.cli import main
+from tinyagent_helpers.tools import MAC_TOOLS
 
 INVITE = "Create a calendar invite with Sid and Lutfi at 3 PM tomorrow to discuss the roadmap"
 
@@ -87,6 +88,25 @@ def test_ask_shows_a_plan_without_running_it(capsys, tmp_path):
     assert found["answer"] == "" and [s["started"] for s in found["steps"]] == [None, None]
     assert {"request", "now", "tools", "plan", "steps", "answer", "timings"} <= set(found)
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_ask_shows_the_planner_only_what_is_retrieved_unless_told_otherwise(capsys):
+    request = ["ask", "Text Sid that I am late", "--plan-only", "--json"]
+    assert main(request) == 0
+    assert {"get_phone_number", "send_sms"} <= set(json.loads(capsys.readouterr().out)["tools"]) < set(MAC_TOOLS)
+    assert main([*request, "--retriever", "none"]) == 0
+    assert json.loads(capsys.readouterr().out)["tools"] == list(MAC_TOOLS)
+    assert main([*request, "--retriever", "nowhere"]) == 2
+    assert "there is no finished retriever in nowhere" in capsys.readouterr().err
+
+
+def test_a_retriever_is_trained_and_used(capsys, tmp_path):
+    assert main(["synthesize", "--count", "300", "--output", str(tmp_path / "data")]) == 0
+    train = ["train-retriever", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "made"), "--rows", "64"]
+    assert main(train) == 0 and main([*train, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert made["finished"] and made["settings"]["rows"] == 64 and "train-retriever --data DIR" in made["command"]
+    assert main(["ask", "Text Sid", "--plan-only", "--json", "--retriever", str(tmp_path / "made")]) in (0, 1)
 
 
 def test_ask_says_when_it_could_not(capsys):

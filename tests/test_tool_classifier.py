@@ -12,9 +12,9 @@ from tinyagent_helpers import tool_classifier as module
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.models import NANO_BASE
 from tinyagent_helpers.profiles import PROFILES
-from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_classifier, load_retriever
+from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_classifier, load_encoder, load_retriever
 from tinyagent_helpers.toolrag import labels_of
-from tinyagent_helpers.toolrag_training import Classifying, load_encoder, train_classifier, training_requests
+from tinyagent_helpers.toolrag_training import Classifying, train_classifier, training_requests
 from tinyagent_helpers.tools import MAC_TOOLS
 
 NAMES = ["send_sms", "open_note", "maps_open_location"]
@@ -95,7 +95,18 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="run tinyagent synthesize"):
         train_classifier(PROFILES["nano"], [], [], tmp_path / "x", SETTINGS, print, NAMES)
     with pytest.raises(InputError, match="cannot be loaded"):
-        load_encoder(PROFILES["nano"], "microsoft/deberta-v3-small")
+        load_encoder("microsoft/deberta-v3-small")
+
+
+def test_a_save_that_is_interrupted_leaves_nothing_that_would_be_loaded(trained, tmp_path, monkeypatch):
+    classifier, manifest = load_classifier(trained[0]), json.loads((trained[0] / "manifest.json").read_text())
+    module.save_classifier(classifier, tmp_path, manifest)
+    assert load_classifier(tmp_path).threshold == classifier.threshold
+    monkeypatch.setattr(module, "save_file", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        module.save_classifier(classifier, tmp_path, manifest)
+    with pytest.raises(InputError, match="there is no finished retriever"):
+        load_classifier(tmp_path)
 
 
 def test_requests_are_changed_but_not_what_they_need():
@@ -136,6 +147,6 @@ def test_deberta_takes_the_same_way(tiny, tmp_path):
 
 
 def test_the_nano_encoder_is_the_nano_base():
-    encoder, _ = load_encoder(PROFILES["nano"])
+    encoder, _ = load_encoder()
     assert type(encoder) is LlamaModel and json.loads((NANO_BASE / "config.json").read_text())["hidden_size"] == encoder.config.hidden_size  # fmt: skip
     assert Classifier(ToolClassifier(encoder, 16, "words"), None, MAC_TOOLS).names == list(MAC_TOOLS)

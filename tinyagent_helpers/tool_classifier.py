@@ -13,15 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyagent_helpers.artifacts import DATA, InputError, write_json
-from tinyagent_helpers.models import device, read_manifest
+from tinyagent_helpers.models import NANO_BASE, device, read_manifest
 from tinyagent_helpers.toolrag import Above
 from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
 
@@ -97,12 +92,29 @@ def read(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Any:
     return tokenizer(list(texts), **shape, return_tensors="pt", return_token_type_ids=False)
 
 
-def save_classifier(
-    classifier: Classifier, folder: Path, manifest: Mapping[str, Any], dtype: Any = torch.bfloat16
-) -> None:
-    """Write a classifier: `model.safetensors` and `config.json` of the encoder, `head.safetensors`, the tokenizer, and last
-    the manifest, without which it is not loaded."""
-    copy = deepcopy(classifier.model).to(dtype)
+def load_encoder(path: str | Path = "", network: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An encoder and its tokenizer: a folder's, the hub's if `network`, or, without a path, the nano base without its head.
+
+    Raises:
+        InputError: it is not there, or may not be fetched.
+    """
+    source, options = str(path or NANO_BASE), {"local_files_only": not network}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        encoder = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        why = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(f"the encoder {source} cannot be loaded: {why}; give a folder that holds one") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return encoder.to(device()), tokenizer
+
+
+def save_classifier(classifier: Classifier, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a classifier in 16 bits: `model.safetensors` and `config.json` of the encoder, `head.safetensors`, the tokenizer,
+    and last the manifest, without which it is not loaded; an older one goes first."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    copy = deepcopy(classifier.model).to(torch.bfloat16)
     copy.encoder.save_pretrained(folder)
     save_file(copy.head.state_dict(), folder / "head.safetensors")
     classifier.tokenizer.save_pretrained(folder)
@@ -123,15 +135,12 @@ def load_classifier(folder: str | Path = "") -> Classifier:
         raise InputError(
             f"the retriever in {folder} was trained for tools that are described otherwise now; train it again"
         )
+    encoder, tokenizer = load_encoder(folder)
+    model = ToolClassifier(encoder, len(made["tools"]), made["settings"]["pool"])
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        encoder = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, local_files_only=True)
-        model = ToolClassifier(encoder, len(made["tools"]), made["settings"]["pool"])
         model.head.load_state_dict(load_file(folder / "head.safetensors"))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise InputError(f"the retriever in {folder} cannot be read ({error}); train it again") from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     classifier = Classifier(model.to(device()), tokenizer, made["tools"])
     classifier.slope, classifier.offset, classifier.threshold = made["slope"], made["offset"], made["threshold"]
     return classifier

@@ -1,7 +1,7 @@
 """Training ToolRAG's classifier, through transformers' Trainer: in one process, or in several under `accelerate launch`.
 
 What it learns from is explained in notebook 04. The published classifier's recipe is not known; a reproduction needed a
-weight for needed tools (shared notes: recall 0.93 without, 0.99 with 60).
+weight for needed tools (recall 0.93 without, 0.99 with a weight of 60).
 """
 
 import re
@@ -13,26 +13,17 @@ from random import Random
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    ProgressCallback,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import PreTrainedTokenizerBase, ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from tinyagent_helpers.artifacts import InputError, digest_text, make_folder
 from tinyagent_helpers.examples import two_in_one
-from tinyagent_helpers.models import NANO_BASE, device, read_manifest
+from tinyagent_helpers.models import device, read_manifest
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.results import hardware
-from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, read, save_classifier
+from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_encoder, read, save_classifier
 from tinyagent_helpers.toolrag import Embed, choose_threshold, labels_of, recalls, word_vectors
 from tinyagent_helpers.tools import MAC_TOOLS, tools_hash
 from tinyagent_helpers.trainer import (
@@ -73,26 +64,6 @@ CLASSIFYING = {
 }
 
 
-def load_encoder(profile: Profile, path: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """An encoder and its tokenizer: a folder's, the hub's, or, on nano and without a path, the nano base without its head.
-
-    Raises:
-        InputError: it is not there, or the profile may not fetch it.
-    """
-    source = path or str(NANO_BASE)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not profile.network)
-        encoder = AutoModel.from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32, local_files_only=not profile.network
-        )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        why = (str(error).splitlines() or [repr(error)])[0]
-        raise InputError(f"the encoder {source} cannot be loaded: {why}; give a folder that holds one") from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return encoder.to(device()), tokenizer
-
-
 SENTENCES = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -105,7 +76,7 @@ def embedder(profile: Profile, texts: Sequence[str]) -> Embed:
     """
     if profile.name == "nano":
         return word_vectors(texts)
-    encoder, tokenizer = load_encoder(profile, SENTENCES)
+    encoder, tokenizer = load_encoder(SENTENCES, profile.network)
     return Classifier(ToolClassifier(encoder, 1, "cls"), tokenizer, [""]).embed
 
 
@@ -177,7 +148,7 @@ def train_classifier(
     `folder`; a finished run of the same things is not done again, one that was interrupted goes on. Returns the manifest.
 
     Raises:
-        InputError: there are no rows, or the encoder cannot be loaded.
+        InputError: there are no rows, the encoder cannot be loaded, or processes cannot split a batch.
     """
     if not rows or not validation:
         raise InputError("the classifier needs rows to learn from and validation rows; run tinyagent synthesize first")
@@ -191,7 +162,7 @@ def train_classifier(
     found = read_manifest(make_folder(folder))
     if found.get("finished") and all(found.get(key) == value for key, value in made_of.items()):
         return found
-    encoder, tokenizer = load_encoder(profile, settings.encoder)
+    encoder, tokenizer = load_encoder(settings.encoder, profile.network)
     torch.manual_seed(settings.seed)
     model = ToolClassifier(encoder, len(names), settings.pool)
     checkpoints = folder / f"checkpoints-{digest_text(repr(made_of))}"
@@ -235,10 +206,12 @@ def _trainer(
         labels = [[float(name in tools) for name in names] for _, tools in chosen]
         return {**read(tokenizer, [request for request, _ in chosen]), "labels": torch.tensor(labels)}
 
+    if settings.batch % processes():
+        raise InputError(f"a batch of {settings.batch} cannot be split over {processes()} processes; choose a multiple")
     on_cpu = device().type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=max(1, settings.batch // processes()),
+        per_device_train_batch_size=settings.batch // processes(),
         num_train_epochs=1,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
