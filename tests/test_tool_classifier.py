@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
     broken.mkdir()
     for path in trained[0].iterdir():
         (broken / path.name).write_bytes(path.read_bytes())
-    (broken / "head.safetensors").write_bytes(b"cut off")
+    (broken / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read"):
         load_classifier(broken)
     monkeypatch.setattr(module, "tools_hash", lambda: "other")
@@ -96,6 +96,18 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
         train_classifier(PROFILES["nano"], [], [], tmp_path / "x", SETTINGS, print, NAMES)
     with pytest.raises(InputError, match="cannot be loaded"):
         load_encoder("microsoft/deberta-v3-small")
+
+
+def test_eight_bits_keep_weights_to_half_a_scale():
+    torch.manual_seed(0)
+    rows = torch.randn(5, 40) * torch.tensor([[1e-3], [1.0], [50.0], [0.2], [0.0]])
+    kept = module.in_eight_bits({"matrix": rows, "vector": rows[1]})
+    assert kept["matrix"].dtype == torch.int8 and kept["matrix.scale"].shape == (5, 1)
+    back = module.from_eight_bits(kept)
+    assert back.keys() == {"matrix", "vector"} and torch.equal(back["vector"], rows[1])
+    assert ((back["matrix"] - rows).abs() <= kept["matrix.scale"] * 0.501).all()
+    again = module.from_eight_bits(module.in_eight_bits(back))
+    assert torch.allclose(again["matrix"], back["matrix"], rtol=1e-5), "what was kept once is kept as it is"
 
 
 def test_a_save_that_is_interrupted_leaves_nothing_that_would_be_loaded(trained, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tinyagent_helpers import commands
+from tinyagent_helpers import commands, training_commands
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.times import moment_of
@@ -23,7 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tinyagent {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resumes = options.command in ("plan", "synthesize", "pretrain", "train", "train-retriever")
+        resumes = options.command in (
+            "plan",
+            "synthesize",
+            "pretrain",
+            "train",
+            "train-retriever",
+            "prefer",
+            "reinforce",
+            "compare",
+            "sizes",
+        )
         kept = "; what was finished is kept, the same command goes on" if resumes else ""
         print(f"tinyagent {options.command}: interrupted{kept}", file=sys.stderr)
         return 1
@@ -95,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--steps", type=_at_least(1))
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
-    pretrain.set_defaults(run=commands.run_pretrain)
+    pretrain.set_defaults(run=training_commands.run_pretrain)
 
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
@@ -126,12 +136,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--full", action="store_true", help="train all weights, not an adapter")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--json", action="store_true", help="print one JSON object")
-    train.set_defaults(run=commands.run_train)
+    train.set_defaults(run=training_commands.run_train)
 
     retriever = subcommands.add_parser("train-retriever", help="train the classifier that finds tools; resumes")
     retriever.add_argument("--profile", default="nano", choices=PROFILES)
     retriever.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
     retriever.add_argument("--output", type=Path, required=True, metavar="DIR")
+    retriever.add_argument(
+        "--encoder",
+        metavar="DIR",
+        help="instead of the profile's encoder: a folder, or, with a network, the hub's name",
+    )
     retriever.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
     retriever.add_argument("--epochs", type=_at_least(1))
     retriever.add_argument("--rate", type=float, help="the highest learning rate")
@@ -139,8 +154,57 @@ def _parser() -> argparse.ArgumentParser:
     retriever.add_argument("--weight", type=float, help="how much more a needed tool counts in the loss")
     retriever.add_argument("--seed", type=int, default=0)
     retriever.add_argument("--json", action="store_true", help="print one JSON object")
-    retriever.set_defaults(run=commands.run_train_retriever)
+    retriever.set_defaults(run=training_commands.run_train_retriever)
+
+    prefer = subcommands.add_parser("prefer", help="DPO: go on from an adapter with pairs of plans; resumes")
+    _add_alignment(prefer)
+    prefer.add_argument(
+        "--rejected",
+        default="base",
+        metavar="WHOSE",
+        help="whose plans are rejected: the base's, those of the adapter itself (own), or of another planner in a folder",
+    )
+    prefer.add_argument("--review", type=Path, metavar="F.jsonl", help="verdicts on pairs, as notebook 05 keeps them")
+    prefer.set_defaults(run=training_commands.run_prefer)
+
+    reinforce = subcommands.add_parser("reinforce", help="GRPO: go on from an adapter with rewards; resumes")
+    _add_alignment(reinforce)
+    reinforce.set_defaults(run=training_commands.run_reinforce)
+
+    for name, run, what in (
+        ("compare", training_commands.run_compare, "all ways of chapter 05, from the same start; resumes"),
+        ("sizes", training_commands.run_sizes, "planners of several sizes from random weights; resumes"),
+    ):
+        compare = subcommands.add_parser(name, help=what)
+        compare.add_argument("--profile", default="nano", choices=PROFILES)
+        compare.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
+        compare.add_argument("--output", type=Path, required=True, metavar="DIR")
+        compare.add_argument("--seeds", type=_at_least(0), nargs="+", default=[0, 1, 2])
+        compare.add_argument("--rows", type=_at_least(2), help="rows of the training split to start from")
+        compare.add_argument("--limit", type=_at_least(1), help="requests of a test split at most")
+        compare.add_argument("--record", action="store_true", help="keep the figures in data/results")
+        compare.add_argument("--json", action="store_true", help="print one JSON object")
+        compare.set_defaults(run=run)
     return parser
+
+
+def _add_alignment(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="nano", choices=PROFILES)
+    command.add_argument("--data", type=Path, required=True, metavar="DIR", help="what synthesize wrote")
+    command.add_argument("--start", type=Path, required=True, metavar="DIR", help="the adapter to go on from")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--rows", type=_at_least(1), help="rows of the training split to use")
+    command.add_argument(
+        "--skip",
+        type=_at_least(0),
+        default=0,
+        help="rows of the training split to pass over, as the adapter knows them",
+    )
+    command.add_argument("--rate", type=float, help="the highest learning rate")
+    command.add_argument("--batch", type=_at_least(1), help="pairs (DPO) or plans (GRPO) a step, over all processes")
+    command.add_argument("--beta", type=float, help="how strongly the planner is held to where it started")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_model(command: argparse.ArgumentParser, data_required: bool = False, retriever: str = "shipped") -> None:

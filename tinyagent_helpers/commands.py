@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from tinyagent_helpers.toolrag import Retriever
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
     print(json.dumps(value, ensure_ascii=False))
 
 
@@ -36,7 +36,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine()
     verdicts = doctor.fits(findings)
     if options.json:
-        _print_json({"findings": [vars(f) for f in findings], "profiles": verdicts})
+        print_json({"findings": [vars(f) for f in findings], "profiles": verdicts})
     else:
         for f in findings:
             print(f"{'ok ' if f.ok else 'NOT'} {f.what:<13} {f.found}{'' if f.ok else f' -> {f.remedy}'}")
@@ -68,7 +68,7 @@ def run_course(options: argparse.Namespace) -> int:
                 "memory, MB": max(o.memory_mb for o in outcomes),
             }
         )
-        _record(
+        record(
             f"course-{chosen.name}",
             rows,
             f"tinyagent course --profile {chosen.name}",
@@ -79,7 +79,8 @@ def run_course(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float, **data: str):
+def record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float, **data: str):
+    """Keep figures in data/results, and bring the README's tables up to date."""
     from tinyagent_helpers import results
 
     results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds, data=data)
@@ -104,7 +105,7 @@ def run_ask(options: argparse.Namespace) -> int:
     run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
     run.tools = planner.shown
     if options.json:
-        _print_json(run.to_json())
+        print_json(run.to_json())
     else:
         for round in run.rounds:
             print(round.plan)
@@ -141,10 +142,10 @@ def _planner(options: argparse.Namespace) -> ModelPlanner:
         rows = made.get("settings", {}).get("rows")
         index = ExampleIndex(list(islice(read_jsonl(options.data / "train.jsonl", ("request", "plan")), rows)))
     server = options.server and ServerModel(options.server, options.model or "default")
-    return ModelPlanner(server or load_planner(chosen, options.model), template, _retriever(options.retriever), index)
+    return ModelPlanner(server or load_planner(chosen, options.model), template, retriever_of(options.retriever), index)
 
 
-def _retriever(name: str) -> Retriever:
+def retriever_of(name: str) -> Retriever:
     """No retrieval for "none", else the classifier in a folder, or the one that ships."""
     from tinyagent_helpers.tool_classifier import NANO_RETRIEVER, load_retriever
     from tinyagent_helpers.toolrag import AllTools
@@ -166,7 +167,7 @@ def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
     run = Run(options.request, now, planner.shown, [round], seconds=seconds)
-    _print_json(run.to_json()) if options.json else print(round.plan, flush=True)
+    print_json(run.to_json()) if options.json else print(round.plan, flush=True)
     return 1 if round.error else 0
 
 
@@ -177,7 +178,7 @@ def run_plan(options: argparse.Namespace) -> int:
     planner, started = _planner(options), time.monotonic()
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
-    _print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
+    print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
     return 0
 
 
@@ -192,9 +193,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     figures = evaluate(planner.write_all, splits, lambda line: print(line, file=sys.stderr, flush=True))
     seconds = time.monotonic() - started
     if options.record:
-        _record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))
+        record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))
     if options.json:
-        _print_json({"figures": figures, "seconds": round(seconds, 1)})
+        print_json({"figures": figures, "seconds": round(seconds, 1)})
     else:
         for row in figures:
             print(", ".join(f"{key} {value}" for key, value in row.items()))
@@ -206,9 +207,9 @@ def _evaluation(options: argparse.Namespace) -> str:
     from tinyagent_helpers.models import read_manifest
     from tinyagent_helpers.synthesis import command_of
 
-    said = _said(options, ("limit", "profile", "examples", "needed", "server"))
-    said += {"none": "", "shipped": " --retriever shipped"}.get(options.retriever, " --retriever RETRIEVER")
-    commands = [command_of(options.data), f"tinyagent evaluate --data DIR{said}"]
+    given = said(options, ("limit", "profile", "examples", "needed", "server"))
+    given += {"none": "", "shipped": " --retriever shipped"}.get(options.retriever, " --retriever RETRIEVER")
+    commands = [command_of(options.data), f"tinyagent evaluate --data DIR{given}"]
     if options.server:
         commands[-1] += f" --model {options.model}" if options.model else ""
     elif options.model:
@@ -231,70 +232,7 @@ def _measured(options: argparse.Namespace) -> dict[str, str]:
     return {"test_splits": digest(*split_files(options.data).values())} | made
 
 
-def run_train(options: argparse.Namespace) -> int:
-    """Fine-tune a planner."""
-    from tinyagent_helpers.models import read_manifest
-    from tinyagent_helpers.trainer import is_main
-    from tinyagent_helpers.training import train_planner
-
-    settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "seed")
-    changes = {key: getattr(options, key) for key in settings}
-    made = read_manifest(options.start).get("command") if options.start else ""
-    said = _said(options, ("profile", *settings, "examples", "full"))
-    said += "".join(f" --{name} {name.upper()}" for name in ("base", "start") if getattr(options, name))
-    manifest = train_planner(
-        profile(options.profile),
-        options.data,
-        options.output,
-        {key: value for key, value in changes.items() if value is not None},
-        lambda line: print(line, file=sys.stderr, flush=True),
-        base=options.base,
-        examples=options.examples,
-        full=options.full,
-        start=options.start,
-        command="; ".join(filter(None, [made, f"tinyagent train --data DIR --output ADAPTER{said}"])),
-    )
-    if options.json and is_main():
-        _print_json(manifest)
-    elif is_main():
-        success = manifest["validation_success"]
-        measured = "not measured, there are no validation requests" if success is None else f"{success:.0%}"
-        print(f"{options.output}: validation success {measured}, {manifest['seconds'] / 60:.1f} minutes")
-    return 0
-
-
-def run_train_retriever(options: argparse.Namespace) -> int:
-    """Train the classifier that finds the tools a request needs."""
-    from tinyagent_helpers.artifacts import read_jsonl
-    from tinyagent_helpers.toolrag_training import CLASSIFYING, train_classifier
-    from tinyagent_helpers.trainer import is_main
-
-    names = ("rows", "epochs", "rate", "batch", "weight", "seed")
-    changes = {name: value for name in names if (value := getattr(options, name)) is not None}
-    settings = replace(CLASSIFYING[options.profile], **changes)
-    fields = ("id", "request", "now", "plan")
-    train, validation = (options.data / f"{split}.jsonl" for split in ("train", "validation"))
-    manifest = train_classifier(
-        profile(options.profile),
-        list(islice(read_jsonl(train, fields), settings.rows)),
-        list(read_jsonl(validation, fields)),
-        options.output,
-        settings,
-        lambda line: print(line, file=sys.stderr, flush=True),
-        command=f"tinyagent train-retriever --data DIR --output RETRIEVER{_said(options, ('profile', *names))}",
-    )
-    if options.json and is_main():
-        _print_json(manifest)
-    elif is_main():
-        found = manifest["validation"]
-        print(
-            f"{options.output}: threshold {manifest['threshold']:.3f}, validation recall {found['recall']:.3f} "
-            f"with {found['tools']:.2f} tools, {manifest['seconds'] / 60:.1f} minutes"
-        )
-    return 0
-
-
-def _said(options: argparse.Namespace, names: Sequence[str]) -> str:
+def said(options: argparse.Namespace, names: Sequence[str]) -> str:
     """These options as they were given, those left out left out."""
     given = {
         name: value for name in names if (value := getattr(options, name)) not in ("", None) and value is not False
@@ -310,7 +248,7 @@ def run_score(options: argparse.Namespace) -> int:
 
     result = score(read_plans(options.pred), read_plans(options.gold)).to_json()
     if options.json:
-        _print_json(result)
+        print_json(result)
         return 0
     for name in ("success", "argument_aware"):
         low, high = result[name]["interval"]
@@ -353,9 +291,9 @@ def run_synthesize(options: argparse.Namespace) -> int:
             "memory, MB": peak_memory_mb(),
         }
         command = f"tinyagent synthesize --count {options.count} --seed {options.seed} --output DIR"
-        _record("synthesis", [row], command, "any", options.seed, seconds)
+        record("synthesis", [row], command, "any", options.seed, seconds)
     if options.json:
-        _print_json(result)
+        print_json(result)
     else:
         print(f"{funnel.total:,} examples in {options.output}: {dict(funnel.accepted)}")
         print(f"{funnel.rejected.total():,} drafts rejected: {dict(funnel.rejected)}")
@@ -372,26 +310,3 @@ def _endpoint(options: argparse.Namespace) -> Any:
         raise InputError("an endpoint needs --model, the name of the model it serves")
     prices = {"price_in": options.price_in, "price_out": options.price_out}
     return EndpointTeacher(options.teacher, options.model, budget=options.budget, workers=options.workers, **prices)
-
-
-def run_pretrain(options: argparse.Namespace) -> int:
-    """Train a nano base."""
-    from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
-
-    settings = Settings(steps=options.steps or Settings.steps, seed=options.seed)
-    result = pretrain(
-        settings, options.output, lambda line: print(line, file=sys.stderr, flush=True), base=options.base
-    )
-    measured = evaluate(options.output, count=100, seed=options.seed)
-    command = f"tinyagent pretrain --output DIR --steps {settings.steps} --seed {options.seed}"
-    command += " --base FIRST/model" if options.base else ""
-    export(options.output, options.output / "model", command, measured)
-    result |= measured
-    if options.json:
-        _print_json(result)
-    else:
-        print(f"loss {result['loss']:.3f} after {result['seconds'] / 60:.0f} minutes")
-        print(
-            f"on 100 sheets of held-out APIs: loss {result['held_out_loss']:.3f}, {result['exact']:.0%} exact plans, {result['success']:.0%} success"
-        )
-    return 0

@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
 from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson, sheets
-from tinyagent_helpers.models import UNSEEN, TransformersModel, device, read_manifest
+from tinyagent_helpers.models import UNSEEN, TransformersModel, computes_bf16, device, read_manifest
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
 from tinyagent_helpers.results import hardware
@@ -238,7 +238,7 @@ def _loss(model: LlamaForCausalLM, batch: Sequence[Row]) -> torch.Tensor:
     """Cross entropy over the tokens of plans; logits are computed for these alone."""
     ids, labels, positions, mask = (tensor.to(model.device) for tensor in tensors_of(batch))
     learned = labels[:, 1:] != UNSEEN
-    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=computes_bf16()):
         hidden = model.model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
         logits = model.lm_head(hidden[:, :-1][learned])
     return cross_entropy(logits.float(), labels[:, 1:][learned])

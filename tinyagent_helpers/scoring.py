@@ -6,7 +6,7 @@ tests/test_scoring.py for where the published code differs from its description.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -76,6 +76,48 @@ def wilson(k: int, n: int) -> tuple[float, float]:
         return 0.0, 1.0
     interval = binomtest(k, n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """How often chance alone would make two planners, asked the same requests, differ at least so much (exact, two-sided).
+
+    Only requests on which one is right and the other wrong count: if there were no difference, a fair coin would decide each
+    (McNemar, 1947).
+    """
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    differ = only_first + only_second
+    return float(binomtest(only_first, differ).pvalue) if differ else 1.0
+
+
+def call_overlap(predicted: Plan | str, gold: Plan | str, tools: Mapping[str, Tool] = MAC_TOOLS) -> float:
+    """How much of what two plans say is the same, from 0 to 1: the F1 of their calls and of the values in them.
+
+    Empty values say nothing. Values are compared as in `arguments_agree`, each with those in the same place of calls of the
+    same tool. A prediction that is no valid plan says nothing.
+    """
+    made, wanted = _plan_or_none(predicted, tools), _as_plan(gold, tools)
+    if made is None:
+        return 0.0
+    one, other = _sayings(made, tools), _sayings(wanted, tools)
+    total, left = len(one) + len(other), list(other)
+    for tool, place, value, free_text in one:
+        match = (x for x in left if x[:2] == (tool, place) and _same_value(value, x[2], free_text))
+        if found := next(match, None):
+            left.remove(found)
+    return 2 * (len(other) - len(left)) / total if total else 1.0
+
+
+def _sayings(plan: Plan, tools: Mapping[str, Tool]) -> list[tuple[str, int, Any, bool]]:
+    """What a plan says: each call, and each value in it that is not empty, with its tool and place."""
+    said = []
+    for _, node in _comparable(plan).nodes(data=True):
+        said.append((node["tool"], -1, "", False))
+        notes = [p.note for p in tools[node["tool"]].parameters] if node["tool"] in tools else []
+        for place, (value, note) in enumerate(zip_longest(node["filled"], notes[: len(node["filled"])])):
+            values = value if isinstance(value, list) else [value]
+            said += [(node["tool"], place, v, note == FREE_TEXT) for v in values if v != ""]
+    return said
 
 
 def failure(predicted: Plan | str | None, gold: Plan, tools: Mapping[str, Tool] = MAC_TOOLS) -> str | None:

@@ -4,7 +4,6 @@ Source: the TinyAgent blog post, "Fine-tuned Tool RAG" (DeBERTa-v3-small, one la
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyagent_helpers.artifacts import DATA, InputError, write_json
 from tinyagent_helpers.models import NANO_BASE, device, read_manifest
@@ -22,6 +21,7 @@ from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
 
 NANO_RETRIEVER = DATA / "models" / "nano-retriever"
 LONGEST = 256  # tokens of a request that are read
+SCALE = ".scale"
 QUIET = -6.0  # the first logit of every tool and token: before training nothing asks for a tool
 
 
@@ -105,18 +105,34 @@ def load_encoder(path: str | Path = "", network: bool = False) -> tuple[PreTrain
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         why = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(f"the encoder {source} cannot be loaded: {why}; give a folder that holds one") from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return encoder.to(device()), tokenizer
 
 
+def in_eight_bits(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights with a byte for each number of a matrix: multiples, from -127 to 127, of a scale that each row has of its own."""
+    made = {}
+    for name, weight in weights.items():
+        if weight.dim() == 2:
+            scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+            made[name], made[name + SCALE] = (weight / scale).round().to(torch.int8), scale
+        else:
+            made[name] = weight.clone()
+    return made
+
+
+def from_eight_bits(kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights that `in_eight_bits` has kept, to half a scale."""
+    scaled = {name: kept[name] * kept[name + SCALE] if name + SCALE in kept else kept[name] for name in kept}
+    return {name: weight for name, weight in scaled.items() if not name.endswith(SCALE)}
+
+
 def save_classifier(classifier: Classifier, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a classifier in 16 bits: `model.safetensors` and `config.json` of the encoder, `head.safetensors`, the tokenizer,
-    and last the manifest, without which it is not loaded; an older one goes first."""
+    """Write a classifier in 8 bits: `config.json` of the encoder, `model.safetensors`, the tokenizer, and last the manifest,
+    without which it is not loaded; an older one goes first."""
     (folder / "manifest.json").unlink(missing_ok=True)
-    copy = deepcopy(classifier.model).to(torch.bfloat16)
-    copy.encoder.save_pretrained(folder)
-    save_file(copy.head.state_dict(), folder / "head.safetensors")
+    classifier.model.encoder.config.save_pretrained(folder)
+    save_file(in_eight_bits(classifier.model.state_dict()), folder / "model.safetensors")
     classifier.tokenizer.save_pretrained(folder)
     write_json(folder / "manifest.json", dict(manifest))
 
@@ -135,12 +151,14 @@ def load_classifier(folder: str | Path = "") -> Classifier:
         raise InputError(
             f"the retriever in {folder} was trained for tools that are described otherwise now; train it again"
         )
-    encoder, tokenizer = load_encoder(folder)
-    model = ToolClassifier(encoder, len(made["tools"]), made["settings"]["pool"])
     try:
-        model.head.load_state_dict(load_file(folder / "head.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True), dtype=torch.float32)
+        model = ToolClassifier(encoder, len(made["tools"]), made["settings"]["pool"])
+        model.load_state_dict(from_eight_bits(load_file(folder / "model.safetensors")))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"the retriever in {folder} cannot be read ({error}); train it again") from None
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     classifier = Classifier(model.to(device()), tokenizer, made["tools"])
     classifier.slope, classifier.offset, classifier.threshold = made["slope"], made["offset"], made["threshold"]
     return classifier

@@ -23,7 +23,15 @@ from tinyagent_helpers.models import device, read_manifest
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.results import hardware
-from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_encoder, read, save_classifier
+from tinyagent_helpers.tool_classifier import (
+    Classifier,
+    ToolClassifier,
+    from_eight_bits,
+    in_eight_bits,
+    load_encoder,
+    read,
+    save_classifier,
+)
 from tinyagent_helpers.toolrag import Embed, choose_threshold, labels_of, recalls, word_vectors
 from tinyagent_helpers.tools import MAC_TOOLS, tools_hash
 from tinyagent_helpers.trainer import (
@@ -168,7 +176,9 @@ def train_classifier(
     checkpoints = folder / f"checkpoints-{digest_text(repr(made_of))}"
     trainer = _trainer(model, tokenizer, pairs, names, settings, checkpoints, report)
     trainer.train(resume_from_checkpoint=whole_checkpoint(checkpoints))
-    model.to(torch.bfloat16).float()  # as it is kept, so that what is chosen below is chosen for that
+    model.load_state_dict(
+        from_eight_bits(in_eight_bits(model.state_dict()))
+    )  # as it is kept: what follows is chosen for that
     classifier, needed = Classifier(model, tokenizer, names), labels_of(validation, names)
     requests = [row["request"] for row in validation]
     classifier.calibrate(requests, needed)

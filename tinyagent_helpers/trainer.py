@@ -58,17 +58,31 @@ class Timed(Trainer):
         return round(sum(entry.get("took", 0.0) for entry in self.state.log_history), 1)
 
 
-class PlannerTrainer(Timed, SFTTrainer):
-    """trl's trainer, which instead of a validation loss measures how many generated plans are right.
+class Measured(Timed):
+    """A trainer that instead of a validation loss measures how many generated plans are right."""
+
+    def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._measure = measure
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The success rate as `eval_success`."""
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        metrics = {"eval_success": self._measure(model)}
+        model.train(training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class PlannerTrainer(Measured, SFTTrainer):
+    """trl's trainer for plans that are known.
 
     Its loss is trl's, with logits only where some completion stands: without Triton, trl scores every token of the prompts,
     too, which on a CPU takes most of a step. And what a batch's prompts begin with in common, such as the tools, is read
     once, unless activations are thrown away.
     """
-
-    def __init__(self, *args: Any, measure: Callable[[Any], float], **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._measure = measure
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean negative log-likelihood of the completions' tokens, over all processes."""
@@ -88,19 +102,13 @@ class PlannerTrainer(Timed, SFTTrainer):
         total = cross_entropy(logits.flatten(0, 1).float(), labels[:, places + 1].flatten(), reduction="sum")
         return total / num_items_in_batch * self.accelerator.num_processes
 
+    def tokens(self) -> int:
+        """How many tokens the model reads in this training, what fills up batches left out."""
+        return round(sum(map(len, self.train_dataset["input_ids"])) * self.args.num_train_epochs)
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
         return GroupedByLength(lengths, self.args.per_device_train_batch_size, self.args.seed)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The success rate as `eval_success`."""
-        model = self.accelerator.unwrap_model(self.model)
-        training = model.training
-        metrics = {"eval_success": self._measure(model)}
-        model.train(training)
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
 
 
 class GroupedByLength(Sampler):

@@ -22,14 +22,29 @@ from trl import SFTConfig
 
 from tinyagent_helpers.artifacts import InputError, digest, digest_text, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import ALL_TOOLS, Pair, training_pairs
-from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, TransformersModel, load_base, read_manifest
+from tinyagent_helpers.models import (
+    CHAT_OPTIONS,
+    NANO_BASE,
+    TransformersModel,
+    computes_bf16,
+    load_base,
+    read_manifest,
+)
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.tools import tools_hash
-from tinyagent_helpers.trainer import Checkpoints, PlannerTrainer, Progress, is_main, processes, whole_checkpoint
+from tinyagent_helpers.trainer import (
+    Checkpoints,
+    Measured,
+    PlannerTrainer,
+    Progress,
+    is_main,
+    processes,
+    whole_checkpoint,
+)
 
 disable_progress_bar()
 
@@ -40,10 +55,9 @@ class FineTuning:
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
     many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does; `all_tools` is
-    how often it shows all. `four_bits`
-    loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16 bits; `validation` is how many
-    requests the planner is measured on after each epoch. `muon` takes its steps with Muon instead of AdamW, which needs
-    matrices only, as an adapter has.
+    how often it shows all. `four_bits` loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16
+    bits where the machine does that; `validation` is how many requests the planner is measured on after each epoch. `muon` takes its steps with Muon
+    instead of AdamW, which needs matrices only, as an adapter has.
     """
 
     rows: int
@@ -179,21 +193,36 @@ def fine_tune(
     data = digest_text(repr((list(pairs), [dict(row) for row in validation])))
     made_of = dict(source) | {"template": template.hash, "examples": template.examples}
     made_of |= {"settings": asdict(settings), "data": data}
-    made_of["start"] = _check_start(start, made_of) if start else None
-    if finished := _claim(make_folder(folder), made_of, anew):
+    made_of["start"] = check_start(start, made_of) if start else None
+    if finished := claim(folder, made_of, anew):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
     trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
     if start:
         set_peft_model_state_dict(trainer.model, load_file(start / "adapter_model.safetensors"))
+    return finish(trainer, folder, made_of)
+
+
+def finish(trainer: Measured, folder: Path, made_of: Mapping[str, Any], keep: Sequence[str] = ()) -> dict[str, Any]:
+    """Train, from the last checkpoint in `folder` on if there is one, and leave there what was trained and its manifest.
+
+    The manifest is returned: `loss` of the last logged steps, `seconds` of all processes that worked on it, `tokens` that went
+    through the model, and the `log` of what `keep` names, with the step.
+    """
     outcome = trainer.train(resume_from_checkpoint=whole_checkpoint(folder / "checkpoints"))
-    if settings.rank:  # the folder of a base is another one on another machine
-        trainer.model.peft_config["default"].base_model_name_or_path = source.get("base") or None
+    for name, config in getattr(trainer.model, "peft_config", {}).copy().items():
+        if name == "default":  # the folder of a base is another one on another machine
+            config.base_model_name_or_path = made_of.get("base") or None
+        else:  # what it was compared with
+            trainer.model.delete_adapter(name)
     trainer.save_model(str(folder))
+    noted = [{key: entry[key] for key in ("step", *keep) if key in entry} for entry in trainer.state.log_history]
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    manifest = made_of | {
+    manifest = dict(made_of) | {
         "loss": losses[-1] if losses else outcome.training_loss,
         "validation_success": trainer.state.best_metric,
+        "tokens": trainer.tokens(),
+        "log": [entry for entry in noted if len(entry) > 1],
         "seconds": trainer.seconds(),
         "hardware": hardware(),
         "finished": True,
@@ -207,7 +236,7 @@ def fine_tune(
     return manifest
 
 
-def _check_start(start: Path, made_of: Mapping[str, Any]) -> str:
+def check_start(start: Path, made_of: Mapping[str, Any]) -> str:
     """The digest of an adapter that another run may go on from.
 
     Raises:
@@ -238,12 +267,6 @@ def make_trainer(
     if settings.four_bits:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.checkpointing)
 
-    def measure(trained: Any) -> float:
-        planner = TransformersModel(trained, tokenizer, name="training", template=template.hash)
-        gold = {row["id"]: row["plan"] for row in validation}
-        result = score(write_plans(planner, template, validation, index=index), gold)
-        return result.successes / result.n
-
     muon = {"lr": settings.rate, "weight_decay": settings.weight_decay, "adjust_lr_fn": "original"}
     trainer = PlannerTrainer(
         model=model,
@@ -254,11 +277,25 @@ def make_trainer(
         peft_config=adapter(settings) if settings.rank else None,
         optimizer_cls_and_kwargs=(torch.optim.Muon, muon) if settings.muon else None,
         callbacks=[Progress(report), Checkpoints()],
-        measure=measure,
+        measure=measuring(tokenizer, template, validation, index=index),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
+
+
+def measuring(
+    tokenizer: PreTrainedTokenizerBase, template: PromptTemplate, validation: Sequence[Mapping[str, Any]], **shown: Any
+) -> Callable[[Any], float]:
+    """A function that says how many validation requests a model in training plans rightly; `shown`: see `write_plans`."""
+
+    def measure(trained: Any) -> float:
+        planner = TransformersModel(trained, tokenizer, name="training", template=template.hash)
+        gold = {row["id"]: row["plan"] for row in validation}
+        result = score(write_plans(planner, template, validation, **shown), gold)
+        return result.successes / result.n
+
+    return measure
 
 
 def adapter(settings: FineTuning) -> LoraConfig:
@@ -298,18 +335,28 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     }
 
 
-def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
+def per_process(batch: int, micro_batch: int) -> tuple[int, int]:
+    """How many examples a process reads at once, and how often before a step, so that all processes together read `batch`.
+
+    Raises:
+        InputError: that cannot be.
+    """
     number = processes()
-    micro_batch = max(1, min(settings.micro_batch, settings.batch // number))
-    if settings.batch % (micro_batch * number):
+    micro_batch = max(1, min(micro_batch, batch // number))
+    if batch % (micro_batch * number):
         raise InputError(
-            f"a batch of {settings.batch} cannot be split over {number} processes and {micro_batch} examples at a "
+            f"a batch of {batch} cannot be split over {number} processes and {micro_batch} examples at a "
             f"time; choose a multiple of {micro_batch * number}"
         )
+    return micro_batch, batch // (micro_batch * number)
+
+
+def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:
+    micro_batch, accumulated = per_process(settings.batch, settings.micro_batch)
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=max(1, settings.batch // (micro_batch * number)),
+        gradient_accumulation_steps=accumulated,
         num_train_epochs=settings.epochs,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
@@ -324,10 +371,10 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
         metric_for_best_model="success" if validate else None,
         greater_is_better=True if validate else None,
         logging_steps=20,
-        bf16=settings.bf16,
+        bf16=settings.bf16 and computes_bf16(),
         use_cpu=on_cpu,
         activation_checkpointing=settings.checkpointing,
-        ddp_backend="gloo" if on_cpu and number > 1 else None,
+        ddp_backend="gloo" if on_cpu and processes() > 1 else None,
         dataloader_pin_memory=not on_cpu,
         report_to="none",
         disable_tqdm=True,
@@ -336,13 +383,13 @@ def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool)
     )
 
 
-def _claim(folder: Path, made_of: Mapping[str, Any], anew: bool) -> dict[str, Any] | None:
-    """The manifest of a finished run of the same things; None if it is still to be done.
+def claim(folder: Path, made_of: Mapping[str, Any], anew: bool) -> dict[str, Any] | None:
+    """The manifest of a finished run of the same things; None if it is still to be done, and then the folder is made for it.
 
     Raises:
         InputError: the folder holds a run of other things, and not `anew`.
     """
-    path = folder / "manifest.json"
+    path = make_folder(folder) / "manifest.json"
     if path.exists():
         found = read_json(path)
         different = [key for key, value in made_of.items() if key != "command" and found.get(key) != value]

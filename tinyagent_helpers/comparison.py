@@ -1,0 +1,267 @@
+"""Which way of training makes a small planner better? The same start, rows and tests for all; and does size help?
+
+Source of the questions: TinyLLM (arXiv 2511.22138). Read and discussed in notebook 05; made by `tinyagent compare` and
+`tinyagent sizes`, whose runs are kept and gone on with.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tinyagent_helpers.alignment import DPO, GRPO, Aligning, aligning_pairs, prefer, reinforce
+from tinyagent_helpers.artifacts import InputError, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.evaluation import read_test_splits
+from tinyagent_helpers.examples import training_pairs
+from tinyagent_helpers.models import TransformersModel, load_base, load_planner, read_manifest
+from tinyagent_helpers.planner import ModelPlanner
+from tinyagent_helpers.preferences import Preference, preference_pairs
+from tinyagent_helpers.pretraining import Settings, new_model
+from tinyagent_helpers.profiles import Profile
+from tinyagent_helpers.prompts import PromptTemplate, template_of
+from tinyagent_helpers.scoring import arguments_agree, mcnemar, success, wilson
+from tinyagent_helpers.toolrag import Retriever
+from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, provenance, without_adapter
+
+LORA, FULL, OWN = "LoRA", "SFT, all weights", "LoRA, DPO on own mistakes"
+WAYS = ("base", "start", LORA, FULL, "LoRA, DPO", OWN, "LoRA, GRPO", "LoRA, GRPO, DPO")
+SIZES = {"1.4M": (4, 2, 128), "6.2M": (6, 4, 256), "12M": (8, 5, 320)}  # layers, heads, width
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How much each way gets: `rows` rows for the start and as many again for what goes on from it, at the learning rate
+    `rate` for what is fine-tuned; `limit` requests of every test split judge it."""
+
+    rows: int = 1_200
+    rate: float = 6e-3
+    limit: int = 80
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways of one seed: each is trained when it is asked for, and kept in a folder of its own. The start learns from the
+    first half of `rows`, what goes on from it from the second, and what does not from all."""
+
+    profile: Profile
+    rows: Sequence[Mapping[str, Any]]
+    folder: Path
+    seed: int
+    rate: float
+    report: Report
+
+    def train(self, way: str) -> list[Path]:
+        """The folders of the steps that this way takes, the last one with what it leads to.
+
+        Raises:
+            InputError: there is no such way.
+        """
+        half = len(self.rows) // 2
+        dpo, grpo = (replace(settings[self.profile.name], seed=self.seed, validation=0) for settings in (DPO, GRPO))
+        if way == "start":
+            return [self._tune(way, self.rows[:half])]
+        if way in (LORA, FULL):
+            return [self._tune(way, self.rows, full=way == FULL)]
+        [start] = self.train("start")
+        if way in ("LoRA, DPO", OWN):
+            return [start, self._prefer(way, start, dpo)]
+        if way == "LoRA, GRPO":
+            return [start, self._reinforce(way, start, grpo)]
+        if way == "LoRA, GRPO, DPO":
+            between = self._reinforce("half of GRPO", start, replace(grpo, rows=grpo.rows // 2))
+            return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
+        raise InputError(f"there is no way {way!r}; choose one of {', '.join(WAYS[1:])}")
+
+    def _tune(self, way: str, rows: Sequence[Mapping[str, Any]], full: bool = False) -> Path:
+        settings = replace(SETTINGS[self.profile.name], rows=len(rows), rate=self.rate)
+        settings = replace(settings, all_tools=0.0, validation=0, seed=self.seed)
+        settings = without_adapter(settings) if full else settings
+        return _tune(self.profile, load_base(self.profile), rows, self._folder(way), settings, self.report)
+
+    def _prefer(self, way: str, start: Path, settings: Aligning) -> Path:
+        folder, template = make_folder(self._folder(way)), template_of(self.profile, 0)
+        weaker = (
+            load_planner(self.profile, start)
+            if way == OWN
+            else TransformersModel(*load_base(self.profile), name="base")
+        )
+        rows = self.rows[len(self.rows) // 2 :][: settings.rows]
+        pairs = rejected_pairs(weaker, rows, template, settings, folder / "pairs.json")
+        prefer(self.profile, start, pairs, [], template, settings, folder, self.report)
+        return folder
+
+    def _reinforce(self, way: str, start: Path, settings: Aligning) -> Path:
+        rows, template = self.rows[len(self.rows) // 2 :][: settings.rows], template_of(self.profile, 0)
+        reinforce(self.profile, start, rows, [], template, settings, self._folder(way), self.report)
+        return self._folder(way)
+
+    def _folder(self, way: str) -> Path:
+        return self.folder / way.replace(", ", "-").replace(" ", "-")
+
+
+def rejected_pairs(
+    weaker: TransformersModel,
+    rows: Sequence[Mapping[str, Any]],
+    template: PromptTemplate,
+    settings: Aligning,
+    path: Path,
+) -> list[Preference]:
+    """Pairs whose rejected answers a weaker model writes, those that are right after all left out. The answers are kept in
+    `path`, with the seconds and tokens they took, and not written twice."""
+    prompts = [pair.prompt for pair in aligning_pairs(rows, template, settings)]
+    if not path.exists():
+        started = time.monotonic()
+        answers = weaker.complete(prompts, settings.longest)
+        tokens = sum(map(weaker.count_tokens, [*prompts, *answers]))
+        write_json(path, {"answers": answers, "seconds": time.monotonic() - started, "tokens": tokens})
+    return preference_pairs(rows, prompts, read_json(path)["answers"], template)[0]
+
+
+def _tune(
+    profile: Profile, base: Any, rows: Sequence[Mapping[str, Any]], folder: Path, settings: FineTuning, report: Report
+) -> Path:
+    template = template_of(profile, 0)
+    pairs = training_pairs(rows, template, settings.seed, settings.negatives, all_tools=settings.all_tools)
+    fine_tune(base, pairs, [], template, settings, folder, provenance(profile), report)
+    return folder
+
+
+def compare(
+    profile: Profile,
+    data: Path,
+    folder: Path,
+    seeds: Sequence[int],
+    settings: Comparing,
+    retriever: Retriever,
+    report: Report,
+) -> list[dict[str, Any]]:
+    """Train every way with every seed, each seed with rows of its own, and measure them all on the same requests.
+
+    Returns:
+        A row for every way, see `summary`. What was trained and measured is kept in `folder` and not done again.
+
+    Raises:
+        InputError: there are too few training rows.
+    """
+    tests, found = read_test_splits(data, settings.limit), {}
+    for seed in seeds:
+        ways = Ways(profile, _rows(data, seed, 2 * settings.rows), folder / f"seed{seed}", seed, settings.rate, report)
+        for way in WAYS:
+            kept = make_folder(ways.folder) / f"{way}.json"
+            if not kept.exists():
+                report(f"seed {seed}: {way}")
+                steps = [] if way == "base" else ways.train(way)
+                planner = (
+                    load_planner(profile, steps[-1]) if steps else TransformersModel(*load_base(profile), name="base")
+                )
+                write_json(kept, outcomes(planner, template_of(profile, 0), tests, retriever) | costs(steps))
+            found[seed, way] = read_json(kept)
+    return summary(found, tests)
+
+
+def measure_sizes(
+    profile: Profile,
+    data: Path,
+    folder: Path,
+    seeds: Sequence[int],
+    settings: Comparing,
+    retriever: Retriever,
+    report: Report,
+) -> list[dict[str, Any]]:
+    """Train planners of several sizes from random weights, all on the same rows, and measure them as `compare` does."""
+    tests, found = read_test_splits(data, settings.limit), {}
+    tuning = without_adapter(replace(SETTINGS[profile.name], rows=settings.rows, all_tools=0.0, validation=0))
+    for seed in seeds:
+        for size, (layers, heads, width) in SIZES.items():
+            kept = make_folder(folder / f"seed{seed}") / f"{size}.json"
+            if not kept.exists():
+                report(f"seed {seed}: {size}")
+                tokenizer = load_base(profile)[1]
+                model = new_model(Settings(layers=layers, heads=heads, width=width, seed=seed), tokenizer)
+                parts = _rows(data, seed, settings.rows), kept.with_suffix(""), replace(tuning, seed=seed), report
+                step = _tune(profile, (model, tokenizer), *parts)
+                made = outcomes(load_planner(profile, step), template_of(profile, 0), tests, retriever)
+                write_json(kept, made | costs([step]))
+            found[seed, size] = read_json(kept)
+    return summary(found, tests)
+
+
+def _rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:
+    fields = ("id", "request", "now", "plan", "join")
+    rows = list(islice(read_jsonl(data / "train.jsonl", fields), seed * count, (seed + 1) * count))
+    if len(rows) < count:
+        raise InputError(f"seed {seed} needs {(seed + 1) * count:,} training rows, {data} has fewer; synthesize more")
+    return rows
+
+
+def outcomes(
+    model: TransformersModel,
+    template: PromptTemplate,
+    tests: Mapping[str, Sequence[Mapping[str, Any]]],
+    retriever: Retriever,
+) -> dict[str, dict[str, list[bool]]]:
+    """For every split, which requests a planner gets right ("success"), and which with their arguments ("arguments")."""
+    planner, found = ModelPlanner(model, template, retriever), {"success": {}, "arguments": {}}
+    for split, rows in tests.items():
+        plans = planner.write_all(rows)
+        pairs = [(plans[row["id"]].plan, row["plan"]) for row in rows]
+        found["success"][split] = [success(*pair) for pair in pairs]
+        found["arguments"][split] = [arguments_agree(*pair) for pair in pairs]
+    return found
+
+
+def costs(steps: Sequence[Path]) -> dict[str, float]:
+    """Seconds and tokens of the steps of a way, the answers for pairs included."""
+    kept = [read_json(step / "pairs.json") for step in steps if (step / "pairs.json").exists()]
+    made = [*map(read_manifest, steps), *kept]
+    return {name: sum(one[name] for one in made) for name in ("seconds", "tokens")}
+
+
+def summary(
+    found: Mapping[tuple[int, str], Mapping[str, Any]], tests: Mapping[str, Sequence[Any]]
+) -> list[dict[str, Any]]:
+    """A row for every way: what it cost and how often it succeeds, in percent, means over seeds, with the 95 % interval of as
+    many requests as one seed was asked; for how many requests (each once a seed) it alone is right or LoRA alone, and how
+    often chance would do that (McNemar's test)."""
+    rows = []
+    for way in dict.fromkeys(way for _, way in found):
+        seeds = [seed for seed, one in found if one == way]
+        runs = [found[seed, way] for seed in seeds]
+        rates = [_mean(run["success"]) for run in runs]
+        n = sum(map(len, tests.values()))
+        low, high = wilson(round(n * sum(rates) / len(rates)), n)
+        row = {"way": way, "seeds": len(seeds), "n": n}
+        row |= {"M tokens": round(sum(run["tokens"] for run in runs) / len(runs) / 1e6, 2)}
+        row |= {"seconds": round(sum(run["seconds"] for run in runs) / len(runs))}
+        for split in tests:
+            row[f"{split.removeprefix('test_')}, %"] = _percent([_mean({split: run["success"][split]}) for run in runs])
+        row |= {"all, %": _percent(rates), "interval": f"{100 * low:.0f} to {100 * high:.0f}"}
+        row |= {"by seed": ", ".join(f"{100 * rate:.0f}" for rate in rates)}
+        row |= {"arguments too, %": _percent([_mean(run["arguments"]) for run in runs])}
+        if all((seed, LORA) in found for seed in seeds):
+            row |= _against([_flat(run) for run in runs], [_flat(found[seed, LORA]) for seed in seeds])
+        rows.append(row)
+    return rows
+
+
+def _against(runs: Sequence[list[bool]], others: Sequence[list[bool]]) -> dict[str, Any]:
+    mine, theirs = sum(runs, []), sum(others, [])
+    better = sum(a and not b for a, b in zip(mine, theirs))
+    worse = sum(b and not a for a, b in zip(mine, theirs))
+    return {"only this right": better, "only LoRA right": worse, "p": float(f"{mcnemar(mine, theirs):.2g}")}
+
+
+def _flat(run: Mapping[str, Any]) -> list[bool]:
+    return [right for rights in run["success"].values() for right in rights]
+
+
+def _mean(rights: Mapping[str, Sequence[bool]]) -> float:
+    every = [right for some in rights.values() for right in some]
+    return sum(every) / len(every)
+
+
+def _percent(rates: Sequence[float]) -> float:
+    return round(100 * sum(rates) / len(rates), 1)

@@ -1,0 +1,219 @@
+"""What the commands of the command line do that train something, see `commands`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tinyagent_helpers.artifacts import make_folder
+from tinyagent_helpers.commands import print_json, record, retriever_of, said
+from tinyagent_helpers.profiles import profile
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_pretrain(options: argparse.Namespace) -> int:
+    """Train a nano base."""
+    from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
+
+    settings = Settings(steps=options.steps or Settings.steps, seed=options.seed)
+    result = pretrain(settings, options.output, _report, base=options.base)
+    measured = evaluate(options.output, count=100, seed=options.seed)
+    command = f"tinyagent pretrain --output DIR --steps {settings.steps} --seed {options.seed}"
+    command += " --base FIRST/model" if options.base else ""
+    export(options.output, options.output / "model", command, measured)
+    result |= measured
+    if options.json:
+        print_json(result)
+    else:
+        print(f"loss {result['loss']:.3f} after {result['seconds'] / 60:.0f} minutes")
+        print(
+            f"on 100 sheets of held-out APIs: loss {result['held_out_loss']:.3f}, {result['exact']:.0%} exact plans, {result['success']:.0%} success"
+        )
+    return 0
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Fine-tune a planner."""
+    from tinyagent_helpers.models import read_manifest
+    from tinyagent_helpers.trainer import is_main
+    from tinyagent_helpers.training import train_planner
+
+    settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "seed")
+    changes = {key: getattr(options, key) for key in settings}
+    made = read_manifest(options.start).get("command") if options.start else ""
+    given = said(options, ("profile", *settings, "examples", "full"))
+    given += "".join(f" --{name} {name.upper()}" for name in ("base", "start") if getattr(options, name))
+    manifest = train_planner(
+        profile(options.profile),
+        options.data,
+        options.output,
+        {key: value for key, value in changes.items() if value is not None},
+        _report,
+        base=options.base,
+        examples=options.examples,
+        full=options.full,
+        start=options.start,
+        command="; ".join(filter(None, [made, f"tinyagent train --data DIR --output ADAPTER{given}"])),
+    )
+    if options.json and is_main():
+        print_json(manifest)
+    elif is_main():
+        success = manifest["validation_success"]
+        measured = "not measured, there are no validation requests" if success is None else f"{success:.0%}"
+        print(f"{options.output}: validation success {measured}, {manifest['seconds'] / 60:.1f} minutes")
+    return 0
+
+
+def run_train_retriever(options: argparse.Namespace) -> int:
+    """Train the classifier that finds the tools a request needs."""
+    from tinyagent_helpers.artifacts import read_jsonl
+    from tinyagent_helpers.toolrag_training import CLASSIFYING, train_classifier
+    from tinyagent_helpers.trainer import is_main
+
+    names = ("rows", "epochs", "rate", "batch", "weight", "seed")
+    changes = {name: value for name in ("encoder", *names) if (value := getattr(options, name)) is not None}
+    settings = replace(CLASSIFYING[options.profile], **changes)
+    fields = ("id", "request", "now", "plan")
+    train, validation = (options.data / f"{split}.jsonl" for split in ("train", "validation"))
+    manifest = train_classifier(
+        profile(options.profile),
+        list(islice(read_jsonl(train, fields), settings.rows)),
+        list(read_jsonl(validation, fields)),
+        options.output,
+        settings,
+        _report,
+        command=f"tinyagent train-retriever --data DIR --output RETRIEVER{said(options, ('profile', 'encoder', *names))}",
+    )
+    if options.json and is_main():
+        print_json(manifest)
+    elif is_main():
+        found = manifest["validation"]
+        print(
+            f"{options.output}: threshold {manifest['threshold']:.3f}, validation recall {found['recall']:.3f} "
+            f"with {found['tools']:.2f} tools, {manifest['seconds'] / 60:.1f} minutes"
+        )
+    return 0
+
+
+def run_prefer(options: argparse.Namespace) -> int:
+    """DPO on an adapter: right plans against those of a weaker model."""
+    from tinyagent_helpers.alignment import DPO, prefer
+    from tinyagent_helpers.comparison import rejected_pairs
+    from tinyagent_helpers.models import TransformersModel, load_base, load_planner
+    from tinyagent_helpers.preferences import Review
+
+    chosen, settings, start = profile(options.profile), _aligning(options, DPO), Path(options.start)
+    train, validation, template = _aligned_on(options, settings)
+    if options.rejected == "base":
+        weaker = TransformersModel(*load_base(chosen), name="base")
+    else:
+        weaker = load_planner(chosen, start if options.rejected == "own" else options.rejected)
+    answers = make_folder(options.output) / "pairs.json"
+    pairs = rejected_pairs(weaker, train, template, settings, answers)
+    _report(f"{len(pairs):,} pairs; {len(train) - len(pairs):,} left out, as the rejected plan is right, too")
+    if options.review:
+        pairs = Review(options.review).accepted(pairs)
+    parts = validation, template, settings, options.output, _report
+    return _aligned(options, prefer(chosen, start, pairs, *parts, command=_alignment(options, ("rejected",))))
+
+
+def run_reinforce(options: argparse.Namespace) -> int:
+    """GRPO on an adapter: several plans for each request, those that earn more made likelier."""
+    from tinyagent_helpers.alignment import GRPO, reinforce
+
+    chosen, settings, start = profile(options.profile), _aligning(options, GRPO), Path(options.start)
+    train, *parts = _aligned_on(options, settings)
+    parts += [settings, options.output, _report]
+    return _aligned(options, reinforce(chosen, start, train, *parts, command=_alignment(options, ())))
+
+
+ALIGNING = ("rows", "skip", "rate", "batch", "beta", "seed")
+
+
+def _aligning(options: argparse.Namespace, usual: dict[str, Any]) -> Any:
+    """The profile's settings with the changes that were asked for."""
+    changes = {name: value for name in ALIGNING if name != "skip" and (value := getattr(options, name)) is not None}
+    return replace(usual[options.profile], **changes)
+
+
+def _aligned_on(options: argparse.Namespace, settings: Any) -> tuple[list[dict], list[dict], Any]:
+    """Training rows, validation rows and the template that the adapter was trained with."""
+    from tinyagent_helpers.artifacts import read_jsonl
+    from tinyagent_helpers.models import read_manifest
+    from tinyagent_helpers.prompts import template_of
+
+    fields = ("id", "request", "now", "plan")
+    train, validation = (read_jsonl(options.data / f"{split}.jsonl", fields) for split in ("train", "validation"))
+    template = template_of(profile(options.profile), read_manifest(options.start).get("examples"))
+    rows = list(islice(train, options.skip, options.skip + settings.rows))
+    return rows, list(islice(validation, settings.validation)), template
+
+
+def _alignment(options: argparse.Namespace, names: tuple[str, ...]) -> str:
+    """All commands that lead to an aligned adapter."""
+    from tinyagent_helpers.models import read_manifest
+
+    made = read_manifest(options.start).get("command")
+    given = said(options, ("profile", *ALIGNING, *names))
+    last = f"tinyagent {options.command} --data DIR --output ALIGNED --start ADAPTER{given}"
+    return "; ".join(filter(None, [made, last]))
+
+
+def _aligned(options: argparse.Namespace, manifest: dict[str, Any]) -> int:
+    measured = [entry["eval_success"] for entry in manifest["log"] if "eval_success" in entry]
+    if options.json:
+        print_json(manifest)
+    else:
+        course = f"validation success {measured[0]:.0%} to {measured[-1]:.0%}, " if measured else ""
+        print(f"{options.output}: {course}{manifest['seconds'] / 60:.1f} minutes")
+    return 0
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Train and measure all ways of chapter 05."""
+    from tinyagent_helpers.comparison import compare
+
+    return _compared(options, compare, f"comparison-{options.profile}")
+
+
+def run_sizes(options: argparse.Namespace) -> int:
+    """Train and measure planners of several sizes."""
+    from tinyagent_helpers.comparison import measure_sizes
+
+    return _compared(options, measure_sizes, f"sizes-{options.profile}")
+
+
+def _compared(options: argparse.Namespace, work: Any, name: str) -> int:
+    from tinyagent_helpers.artifacts import digest
+    from tinyagent_helpers.comparison import Comparing
+    from tinyagent_helpers.evaluation import split_files
+    from tinyagent_helpers.models import NANO_BASE
+    from tinyagent_helpers.synthesis import command_of
+    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER
+
+    changes = {key: value for key in ("rows", "limit") if (value := getattr(options, key)) is not None}
+    settings, retriever = Comparing(**changes), retriever_of("shipped")
+    rows = work(profile(options.profile), options.data, options.output, options.seeds, settings, retriever, _report)
+    if options.record:
+        given = said(options, ("rows", "limit", "profile")) + f" --seeds {' '.join(map(str, options.seeds))}"
+        command = f"{command_of(options.data)}; tinyagent {options.command} --data DIR --output RUNS{given}"
+        seconds = sum(row["seconds"] * row["seeds"] for row in rows)
+        read = {
+            "test_splits": digest(*split_files(options.data).values()),
+            "base": digest(NANO_BASE / "model.safetensors"),
+        }
+        read["retriever"] = digest(*sorted(NANO_RETRIEVER.glob("*.safetensors")))
+        record(name, rows, command, options.profile, options.seeds[0], seconds, **read)
+    if options.json:
+        print_json({"figures": rows})
+    else:
+        for row in rows:
+            print(", ".join(f"{key} {value}" for key, value in row.items()))
+    return 0
