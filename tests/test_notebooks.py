@@ -120,17 +120,11 @@ def course(tmp_path, *arguments):
 
 @pytest.mark.minutes
 @each
-def test_runs_cold_and_alone_then_warm(path, tmp_path):
-    for _ in range(2):
-        done = course(tmp_path, "--only", path.stem)
+def test_runs_cold_and_alone_then_warm_with_its_exercises_solved(path, tmp_path):
+    for more in ((), ("--solved",)):
+        done = course(tmp_path, "--only", path.stem, *more)
         assert done.returncode == 0, done.stdout
     assert path.stem in (tmp_path / "nano" / "course" / "results.md").read_text()
-
-
-@pytest.mark.minutes
-def test_runs_with_all_exercises_solved(tmp_path):
-    done = course(tmp_path, "--solved")
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.minutes

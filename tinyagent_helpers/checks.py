@@ -319,3 +319,50 @@ def ex_04_3(answer: float, at: Callable) -> str:
         for name, found in (("yours", at(answer, "unseen")), ("reference", at(reference, "unseen")))
     ]
     return f"Whole sets on requests that the choice has not seen: {'; '.join(held_out)}."
+
+
+@_exercise
+def ex_05_1(answer: Callable) -> str:
+    """How hard a pair pulls in DPO."""
+    even, won, lost = (_call(answer, margin, 0.1) for margin in (0.0, 20.0, -20.0))
+    if abs(even - 0.5) < 1e-6:
+        raise Hint("Almost: the sigmoid is of beta times the margin, so a factor beta comes out as well.")
+    if abs(even - 0.05) > 1e-6:
+        raise Hint("Where nothing has changed yet, the sigmoid is one half, and the pull is beta times that.")
+    if abs(won - 0.08808) < 1e-4:
+        raise Hint("The wrong way round: a pair that is won already should hardly pull any more.")
+    if abs(won - 0.01192) > 1e-4 or abs(lost - 0.08808) > 1e-4:
+        raise Hint("The derivative of -log(sigmoid(x)) is -sigmoid(-x); here x is beta times the margin.")
+    return "A pair that is won lets go, one that is lost pulls with all of beta: no pair can pull harder than that."
+
+
+@_exercise
+def ex_05_2(answer: Callable) -> str:
+    """A reward for the right tools that no short or long plan can cheat."""
+    gold = '1. get_phone_number("Sid")\n2. send_sms(["$1"], "I am late")\n3. join()'
+    more = '1. get_phone_number("Sid")\n2. send_sms(["$1"], "I am late")\n3. open_note("x", "")\n4. join()'
+    wanted = (
+        (gold, 1.0),
+        (more, 0.8),
+        ('1. get_phone_number("Sid")\n2. join()', 2 / 3),
+        ("1. join()", 0.0),
+        ("Sid!", 0.0),
+    )
+    for plan, worth in wanted:
+        made = _call(answer, plan, gold)
+        if isinstance(made, bool) or not isinstance(made, (int, float)) or abs(made - worth) > 1e-6:
+            raise Hint(f"For the plan {plan!r} it should be {worth:.3g}, and yours is {made!r:.20}.")
+    return "Counting only what is needed pays for calling everything, counting only what is wrong for calling nothing."
+
+
+@_exercise
+def ex_05_3(answer: float, useful_at: Callable) -> str:
+    """A temperature at which groups teach something."""
+    temperatures = (0.3, 0.7, 1.0, 1.5)
+    if answer not in temperatures:
+        raise Hint(f"Choose one of {', '.join(map(str, temperatures))}.")
+    found = {temperature: useful_at(temperature, "held out") for temperature in temperatures}
+    best = max(found.values())
+    if found[answer] < best - 1:
+        raise Hint(f"On other requests {found[answer]} groups are useful at {answer}; elsewhere up to {best} are.")
+    return f"Useful groups on requests that the choice has not seen: {found}."

@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
     evaluate.add_argument("--needed", action="store_true", help="show only the tools that the right plan calls")
+    evaluate.add_argument("--retrieval-only", action="store_true", help="how well tools are found, without a planner")
     _add_model(evaluate, data_required=True, retriever="none")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=commands.run_evaluate)

@@ -184,13 +184,16 @@ def run_plan(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Measure a planner on every test split."""
-    from tinyagent_helpers.evaluation import NeededTools, evaluate, read_test_splits
+    from tinyagent_helpers.evaluation import NeededTools, evaluate, evaluate_retriever, read_test_splits
 
-    started, splits, planner = time.monotonic(), read_test_splits(options.data, options.limit), _planner(options)
-
-    if options.needed:
-        planner.retriever = NeededTools(row for rows in splits.values() for row in rows)
-    figures = evaluate(planner.write_all, splits, lambda line: print(line, file=sys.stderr, flush=True))
+    started, splits = time.monotonic(), read_test_splits(options.data, options.limit)
+    if options.retrieval_only:
+        figures = evaluate_retriever(retriever_of(options.retriever), splits)
+    else:
+        planner = _planner(options)
+        if options.needed:
+            planner.retriever = NeededTools(row for rows in splits.values() for row in rows)
+        figures = evaluate(planner.write_all, splits, lambda line: print(line, file=sys.stderr, flush=True))
     seconds = time.monotonic() - started
     if options.record:
         record(options.record, figures, _evaluation(options), options.profile, 0, seconds, **_measured(options))
@@ -207,7 +210,7 @@ def _evaluation(options: argparse.Namespace) -> str:
     from tinyagent_helpers.models import read_manifest
     from tinyagent_helpers.synthesis import command_of
 
-    given = said(options, ("limit", "profile", "examples", "needed", "server"))
+    given = said(options, ("limit", "profile", "examples", "needed", "retrieval_only", "server"))
     given += {"none": "", "shipped": " --retriever shipped"}.get(options.retriever, " --retriever RETRIEVER")
     commands = [command_of(options.data), f"tinyagent evaluate --data DIR{given}"]
     if options.server:

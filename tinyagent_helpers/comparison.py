@@ -59,6 +59,8 @@ class Ways:
         Raises:
             InputError: there is no such way.
         """
+        if way not in WAYS[1:]:
+            raise InputError(f"there is no way {way!r}; choose one of {', '.join(WAYS[1:])}")
         half = len(self.rows) // 2
         dpo, grpo = (replace(settings[self.profile.name], seed=self.seed, validation=0) for settings in (DPO, GRPO))
         if way == "start":
@@ -70,10 +72,8 @@ class Ways:
             return [start, self._prefer(way, start, dpo)]
         if way == "LoRA, GRPO":
             return [start, self._reinforce(way, start, grpo)]
-        if way == "LoRA, GRPO, DPO":
-            between = self._reinforce("half of GRPO", start, replace(grpo, rows=grpo.rows // 2))
-            return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
-        raise InputError(f"there is no way {way!r}; choose one of {', '.join(WAYS[1:])}")
+        between = self._reinforce("half of GRPO", start, replace(grpo, rows=grpo.rows // 2))
+        return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
 
     def _tune(self, way: str, rows: Sequence[Mapping[str, Any]], full: bool = False) -> Path:
         settings = replace(SETTINGS[self.profile.name], rows=len(rows), rate=self.rate)
@@ -234,7 +234,7 @@ def summary(
         n = sum(map(len, tests.values()))
         low, high = wilson(round(n * sum(rates) / len(rates)), n)
         row = {"way": way, "seeds": len(seeds), "n": n}
-        row |= {"M tokens": round(sum(run["tokens"] for run in runs) / len(runs) / 1e6, 2)}
+        row |= {"M tokens": round(sum(run["tokens"] for run in runs) / len(runs) / 1e6, 3)}
         row |= {"seconds": round(sum(run["seconds"] for run in runs) / len(runs))}
         for split in tests:
             row[f"{split.removeprefix('test_')}, %"] = _percent([_mean({split: run["success"][split]}) for run in runs])

@@ -9,6 +9,7 @@ from tinyagent_helpers.artifacts import DATA, read_jsonl
 from tinyagent_helpers.planner import Planned
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.scoring import score, wilson
+from tinyagent_helpers.toolrag import Retriever
 from tinyagent_helpers.toolrag import figures as retrieval_figures
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
@@ -68,15 +69,28 @@ def evaluate(
     return figures
 
 
+def evaluate_retriever(retriever: Retriever, splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """A row for every split: how well the tools that its requests need are found, whatever a planner does with them."""
+    figures = []
+    for name, rows in splits.items():
+        found = retriever.retrieve([row["request"] for row in rows])
+        figures.append({"split": name, "n": len(rows)} | _found(found, [needed_tools(row) for row in rows], digits=2))
+    return figures
+
+
 def _retrieval(planned: Sequence[Planned], needed: Sequence[Iterable[str]]) -> dict[str, Any]:
-    """How many of the needed tools were retrieved, for how many requests all of them, how many tools on the average, and for
-    how many requests the plan was asked for again."""
-    found = retrieval_figures([made.retrieved for made in planned], needed)
+    """How well tools were found, and for how many requests the plan was asked for again."""
+    again = {"asked again, %": round(100 * sum(made.again for made in planned) / len(planned), 1)}
+    return _found([made.retrieved for made in planned], needed) | again
+
+
+def _found(shown: Sequence[Iterable[str]], needed: Sequence[Iterable[str]], digits: int = 1) -> dict[str, Any]:
+    """How many of the needed tools were found, for how many requests all of them, and how many tools on the average."""
+    found = retrieval_figures(shown, needed)
     return {
-        "tool recall, %": round(100 * found["recall"], 1),
-        "whole set, %": round(100 * found["whole set"], 1),
+        "tool recall, %": round(100 * found["recall"], digits),
+        "whole set, %": round(100 * found["whole set"], digits),
         "tools": round(found["tools"], 2),
-        "asked again, %": round(100 * sum(made.again for made in planned) / len(planned), 1),
     }
 
 
