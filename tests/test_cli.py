@@ -10,6 +10,7 @@ import pytest
 from tinyagent_helpers import doctor
 from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.cli import main
+from tinyagent_helpers.models import NANO_ADAPTER
 from tinyagent_helpers.tools import MAC_TOOLS
 
 INVITE = "Create a calendar invite with Sid and Lutfi at 3 PM tomorrow to discuss the roadmap"
@@ -107,6 +108,62 @@ def test_a_retriever_is_trained_and_used(capsys, tmp_path):
     made = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert made["finished"] and made["settings"]["rows"] == 64 and "train-retriever --data DIR" in made["command"]
     assert main(["ask", "Text Sid", "--plan-only", "--json", "--retriever", str(tmp_path / "made")]) in (0, 1)
+
+
+@pytest.mark.minutes
+def test_an_adapter_is_aligned_by_pairs_and_by_rewards(capsys, tmp_path):
+    assert main(["synthesize", "--count", "200", "--output", str(tmp_path / "data")]) == 0
+    (tmp_path / "verdicts.jsonl").write_text('{"id": "0-0", "verdict": "drop"}\n')
+    common = ["--data", str(tmp_path / "data"), "--start", str(NANO_ADAPTER), "--json"]
+    prefer = [
+        "prefer",
+        *common,
+        "--output",
+        str(tmp_path / "dpo"),
+        "--rows",
+        "4",
+        "--review",
+        str(tmp_path / "verdicts.jsonl"),
+    ]
+    reinforce = ["reinforce", *common, "--output", str(tmp_path / "grpo"), "--rows", "2", "--skip", "4"]
+    for command, method in ((prefer, "dpo"), (reinforce, "grpo")):
+        capsys.readouterr()
+        assert main(command) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert made["finished"] and made["method"] == method and made["log"][0]["step"] == 0
+        assert (
+            made["command"].startswith("tinyagent train ") and f"; tinyagent {command[0]} --data DIR" in made["command"]
+        )
+    assert main([*prefer[:3], "--start", str(tmp_path), "--output", str(tmp_path / "x")]) == 2
+    assert "there is no adapter in" in capsys.readouterr().err
+    ask = ["ask", "Open lease.pdf", "--plan-only", "--json", "--model", str(tmp_path / "grpo")]
+    assert main(ask) == 0 and "open_and_get_file_path" in json.loads(capsys.readouterr().out)["plan"]
+
+
+def test_a_retriever_is_measured_by_itself(capsys, tmp_path):
+    assert main(["synthesize", "--count", "200", "--output", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert (
+        main(
+            [
+                "evaluate",
+                "--data",
+                str(tmp_path),
+                "--limit",
+                "5",
+                "--retrieval-only",
+                "--retriever",
+                "shipped",
+                "--json",
+            ]
+        )
+        == 0
+    )
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert len(figures) == 4 and all(row["n"] == 5 and row["tools"] < 8 for row in figures)
+    assert main(["evaluate", "--data", str(tmp_path), "--limit", "5", "--retrieval-only", "--json"]) == 0
+    everything = json.loads(capsys.readouterr().out)["figures"]
+    assert all(row["tool recall, %"] == 100 and row["tools"] == 16 for row in everything)
 
 
 def test_ask_says_when_it_could_not(capsys):

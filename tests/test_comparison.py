@@ -13,7 +13,7 @@ from tinyagent_helpers.scoring import mcnemar
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 from tinyagent_helpers.toolrag import AllTools
 
-NANO, SMALL = PROFILES["nano"], Comparing(rows=4, limit=1)
+NANO, SMALL = PROFILES["nano"], Comparing(rows=4, dpo=4, grpo=4, limit=1)
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def small(tmp_path, monkeypatch):
     """A little data, and settings that take seconds."""
     synthesize(RecordedTeacher(), 150, 0, tmp_path / "data")
     for settings in (comparison.DPO, comparison.GRPO):
-        short = replace(settings["nano"], rows=4, batch=4, micro_batch=4, generations=2, longest=12)
+        short = replace(settings["nano"], batch=4, micro_batch=4, generations=2, longest=12)
         monkeypatch.setitem(settings, "nano", short)
     monkeypatch.setitem(comparison.SETTINGS, "nano", replace(comparison.SETTINGS["nano"], batch=4, micro_batch=4))
     monkeypatch.setattr(TransformersModel.complete, "__defaults__", (12,))
@@ -58,7 +58,7 @@ def test_too_little_data_and_unknown_ways_are_said(small):
     with pytest.raises(InputError, match="seed 99 needs 800 training rows"):
         compare(NANO, small / "data", small / "runs", [99], SMALL, AllTools(), print)
     with pytest.raises(InputError, match="there is no way 'magic'"):
-        Ways(NANO, [], small, 0, 0.1, print).train("magic")
+        Ways(NANO, [], small, 0, SMALL, print).train("magic")
 
 
 def test_figures_are_means_over_seeds_and_compared_request_by_request():

@@ -56,13 +56,13 @@ class Aligning:
 
 
 DPO = {
-    "nano": Aligning(400, 2e-4, 8, 0.1, micro_batch=8),
+    "nano": Aligning(96, 5e-5, 4, 0.1, longest=128, micro_batch=4, measure_every=3, validation=24),
     "laptop": Aligning(4_000, 5e-6, 32, 0.1, micro_batch=2, checkpointing=True),
     "gpu": Aligning(10_000, 5e-6, 32, 0.1, micro_batch=2, checkpointing=True, four_bits=True),
     "paper": Aligning(40_000, 5e-6, 64, 0.1, micro_batch=4, checkpointing=True),
 }
 GRPO = {
-    "nano": Aligning(320, 2e-4, 32, 0.0),
+    "nano": Aligning(12, 1e-4, 16, 0.0, longest=128, micro_batch=16, measure_every=3, validation=24),
     "laptop": Aligning(2_000, 5e-6, 64, 0.0, micro_batch=8, checkpointing=True),
     "gpu": Aligning(8_000, 5e-6, 64, 0.0, micro_batch=8, checkpointing=True, four_bits=True),
     "paper": Aligning(20_000, 5e-6, 256, 0.0, generations=16, micro_batch=16, checkpointing=True),
@@ -337,7 +337,7 @@ def _arguments(settings: Aligning, folder: Path, validate: bool, on_cpu: bool) -
         "per_device_eval_batch_size": settings.generations,
         "save_strategy": "epoch",
         "save_total_limit": 1,
-        "logging_steps": 5,
+        "logging_steps": 1,
         "bf16": settings.bf16 and computes_bf16(),
         "use_cpu": on_cpu,
         "gradient_checkpointing": settings.checkpointing,

@@ -33,11 +33,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Comparing:
-    """How much each way gets: `rows` rows for the start and as many again for what goes on from it, at the learning rate
-    `rate` for what is fine-tuned; `limit` requests of every test split judge it."""
+    """How much each way gets, meant to take about as long: `rows` rows for the start and as many again for going on with
+    fine-tuning, at the learning rate `rate`; `dpo` of these for DPO, `grpo` for GRPO. `limit` requests of every test split
+    judge it."""
 
     rows: int = 1_200
     rate: float = 6e-3
+    dpo: int = 240
+    grpo: int = 80
     limit: int = 80
 
 
@@ -50,7 +53,7 @@ class Ways:
     rows: Sequence[Mapping[str, Any]]
     folder: Path
     seed: int
-    rate: float
+    settings: Comparing
     report: Report
 
     def train(self, way: str) -> list[Path]:
@@ -62,7 +65,9 @@ class Ways:
         if way not in WAYS[1:]:
             raise InputError(f"there is no way {way!r}; choose one of {', '.join(WAYS[1:])}")
         half = len(self.rows) // 2
-        dpo, grpo = (replace(settings[self.profile.name], seed=self.seed, validation=0) for settings in (DPO, GRPO))
+        same = {"seed": self.seed, "validation": 0}
+        dpo = replace(DPO[self.profile.name], rows=self.settings.dpo, **same)
+        grpo = replace(GRPO[self.profile.name], rows=self.settings.grpo, **same)
         if way == "start":
             return [self._tune(way, self.rows[:half])]
         if way in (LORA, FULL):
@@ -76,7 +81,7 @@ class Ways:
         return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
 
     def _tune(self, way: str, rows: Sequence[Mapping[str, Any]], full: bool = False) -> Path:
-        settings = replace(SETTINGS[self.profile.name], rows=len(rows), rate=self.rate)
+        settings = replace(SETTINGS[self.profile.name], rows=len(rows), rate=self.settings.rate)
         settings = replace(settings, all_tools=0.0, validation=0, seed=self.seed)
         settings = without_adapter(settings) if full else settings
         return _tune(self.profile, load_base(self.profile), rows, self._folder(way), settings, self.report)
@@ -148,7 +153,7 @@ def compare(
     """
     tests, found = read_test_splits(data, settings.limit), {}
     for seed in seeds:
-        ways = Ways(profile, _rows(data, seed, 2 * settings.rows), folder / f"seed{seed}", seed, settings.rate, report)
+        ways = Ways(profile, _rows(data, seed, 2 * settings.rows), folder / f"seed{seed}", seed, settings, report)
         for way in WAYS:
             kept = make_folder(ways.folder) / f"{way}.json"
             if not kept.exists():

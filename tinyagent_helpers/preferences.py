@@ -4,7 +4,7 @@ Derived in notebook 05. Source of the recipe: TinyLLM (arXiv 2511.22138): the tr
 model's is rejected, and pairs are checked by hand.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,15 @@ class Review:
         self._log.append({"id": id, "verdict": verdict})
         self.verdicts[id] = verdict
 
-    def table(self, pairs: Sequence[Preference], count: int = 5) -> pd.DataFrame:
-        """The next pairs without a verdict: id, the request that ends the prompt, what is chosen and what rejected."""
+    def table(
+        self, pairs: Sequence[Preference], count: int = 5, read: Callable[[str], str] = lambda text: text
+    ) -> pd.DataFrame:
+        """The next pairs without a verdict: id, the request that ends the prompt, what is chosen and what rejected; `read` makes
+        of a model's text what a person should see."""
         left = [pair for pair in pairs if pair.id not in self.verdicts][:count]
-        rows = [(pair.id, _last_line(pair.prompt), _text(pair.chosen), _text(pair.rejected)) for pair in left]
+        rows = [
+            (pair.id, _last_line(pair.prompt), read(_text(pair.chosen)), read(_text(pair.rejected))) for pair in left
+        ]
         return pd.DataFrame(rows, columns=["id", "request", "chosen", "rejected"])
 
     def accepted(self, pairs: Iterable[Preference]) -> list[Preference]:

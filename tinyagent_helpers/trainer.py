@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,8 @@ from trl import SFTTrainer
 from tinyagent_helpers.models import UNSEEN
 
 SAVE_STEPS = 50
+# trl 1.16 speaks of checkpointing in words that transformers 5.23 has renamed
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 def whole_checkpoint(folder: Path) -> str | None:
