@@ -2,7 +2,9 @@
 
 import pytest
 
+from tinyagent_helpers.alignment import DPO
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
+from tinyagent_helpers.comparison import rejected_pairs
 from tinyagent_helpers.preferences import (
     Preference,
     Review,
@@ -101,6 +103,30 @@ def test_agentbank_becomes_pairs():
 def test_a_malformed_conversation_is_named(turns, message):
     with pytest.raises(InputError, match=message):
         turns_of({"id": "x", "conversations": turns})
+
+
+class Weaker:
+    """A model whose every answer is the same."""
+
+    name, asked = "weaker", 0
+
+    def complete(self, prompts, limit):
+        self.asked += 1
+        return [NANO_TEMPLATE.write(WRONG)] * len(prompts)
+
+    def count_tokens(self, text):
+        return len(text)
+
+
+def test_a_weaker_models_answers_are_kept_for_the_same_prompts_only(tmp_path):
+    rows = [row | {"tools": ["get_phone_number", "send_sms"], "now": "2024-05-24 09:00:00"} for row in ROWS]
+    weaker, settings, path = Weaker(), DPO["nano"], tmp_path / "pairs.json"
+    first = rejected_pairs(weaker, rows, NANO_TEMPLATE, settings, path)
+    assert (
+        len(first) == 4 and rejected_pairs(weaker, rows, NANO_TEMPLATE, settings, path) == first and weaker.asked == 1
+    )
+    with pytest.raises(InputError, match="holds answers to other prompts"):
+        rejected_pairs(weaker, rows[:2], NANO_TEMPLATE, settings, path)
 
 
 def test_nano_does_not_ask_the_hub():

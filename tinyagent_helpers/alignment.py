@@ -224,16 +224,8 @@ def reinforce(
     if finished := claim(folder, made_of, anew):
         return finished
     model, tokenizer = load_trainable(profile, start, settings)
-    parts = (
-        pairs,
-        [row["plan"] for row in rows],
-        validation,
-        template,
-        settings,
-        folder / "checkpoints",
-        report,
-        weights,
-    )
+    plans, checkpoints = [row["plan"] for row in rows], folder / "checkpoints"
+    parts = pairs, plans, validation, template, settings, checkpoints, report, weights, index
     keep = ["eval_success", "reward", "completions/mean_length", *(f"rewards/{r.__name__}/mean" for r in weights)]
     return finish(grpo_trainer((model, tokenizer), *parts), folder, made_of, keep)
 

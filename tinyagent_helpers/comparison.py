@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.alignment import DPO, GRPO, Aligning, aligning_pairs, prefer, reinforce
-from tinyagent_helpers.artifacts import InputError, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.artifacts import InputError, digest_text, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.evaluation import read_test_splits
 from tinyagent_helpers.examples import training_pairs
 from tinyagent_helpers.models import TransformersModel, load_base, load_planner, read_manifest
@@ -20,7 +20,7 @@ from tinyagent_helpers.planner import ModelPlanner
 from tinyagent_helpers.preferences import Preference, preference_pairs
 from tinyagent_helpers.pretraining import Settings, new_model
 from tinyagent_helpers.profiles import Profile
-from tinyagent_helpers.prompts import PromptTemplate, template_of
+from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.scoring import arguments_agree, mcnemar, success, wilson
 from tinyagent_helpers.toolrag import Retriever
 from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, provenance, without_adapter
@@ -113,16 +113,26 @@ def rejected_pairs(
     template: PromptTemplate,
     settings: Aligning,
     path: Path,
+    index: ExampleIndex | None = None,
 ) -> list[Preference]:
     """Pairs whose rejected answers a weaker model writes, those that are right after all left out. The answers are kept in
-    `path`, with the seconds and tokens they took, and not written twice."""
-    prompts = [pair.prompt for pair in aligning_pairs(rows, template, settings)]
+    `path`, with the seconds and tokens they took, and not written twice.
+
+    Raises:
+        InputError: the file holds answers to other prompts, or by another model.
+    """
+    prompts = [pair.prompt for pair in aligning_pairs(rows, template, settings, index)]
+    asked = digest_text(repr((weaker.name, settings.longest, prompts)))
     if not path.exists():
         started = time.monotonic()
         answers = weaker.complete(prompts, settings.longest)
         tokens = sum(map(weaker.count_tokens, [*prompts, *answers]))
-        write_json(path, {"answers": answers, "seconds": time.monotonic() - started, "tokens": tokens})
-    return preference_pairs(rows, prompts, read_json(path)["answers"], template)[0]
+        took = {"seconds": time.monotonic() - started, "tokens": tokens}
+        write_json(path, {"asked": asked, "answers": answers} | took)
+    kept = read_json(path)
+    if kept.get("asked") != asked:
+        raise InputError(f"{path} holds answers to other prompts, or by another model; choose another folder")
+    return preference_pairs(rows, prompts, kept["answers"], template)[0]
 
 
 def _tune(

@@ -110,17 +110,17 @@ def run_prefer(options: argparse.Namespace) -> int:
     from tinyagent_helpers.preferences import Review
 
     chosen, settings, start = profile(options.profile), _aligning(options, DPO), Path(options.start)
-    train, validation, template = _aligned_on(options, settings)
+    train, validation, template, index = _aligned_on(options, settings)
     if options.rejected == "base":
         weaker = TransformersModel(*load_base(chosen), name="base")
     else:
         weaker = load_planner(chosen, start if options.rejected == "own" else options.rejected)
     answers = make_folder(options.output) / "pairs.json"
-    pairs = rejected_pairs(weaker, train, template, settings, answers)
+    pairs = rejected_pairs(weaker, train, template, settings, answers, index)
     _report(f"{len(pairs):,} pairs; {len(train) - len(pairs):,} left out, as the rejected plan is right, too")
     if options.review:
         pairs = Review(options.review).accepted(pairs)
-    parts = validation, template, settings, options.output, _report
+    parts = validation, template, settings, options.output, _report, index
     return _aligned(options, prefer(chosen, start, pairs, *parts, command=_alignment(options, ("rejected",))))
 
 
@@ -129,9 +129,9 @@ def run_reinforce(options: argparse.Namespace) -> int:
     from tinyagent_helpers.alignment import GRPO, reinforce
 
     chosen, settings, start = profile(options.profile), _aligning(options, GRPO), Path(options.start)
-    train, *parts = _aligned_on(options, settings)
-    parts += [settings, options.output, _report]
-    return _aligned(options, reinforce(chosen, start, train, *parts, command=_alignment(options, ())))
+    train, validation, template, index = _aligned_on(options, settings)
+    parts = train, validation, template, settings, options.output, _report
+    return _aligned(options, reinforce(chosen, start, *parts, index=index, command=_alignment(options, ())))
 
 
 ALIGNING = ("rows", "skip", "rate", "batch", "beta", "seed")
@@ -143,17 +143,18 @@ def _aligning(options: argparse.Namespace, usual: dict[str, Any]) -> Any:
     return replace(usual[options.profile], **changes)
 
 
-def _aligned_on(options: argparse.Namespace, settings: Any) -> tuple[list[dict], list[dict], Any]:
-    """Training rows, validation rows and the template that the adapter was trained with."""
+def _aligned_on(options: argparse.Namespace, settings: Any) -> tuple[list[dict], list[dict], Any, Any]:
+    """Training rows, validation rows, the template that the adapter was trained with, and where its examples are found."""
     from tinyagent_helpers.artifacts import read_jsonl
     from tinyagent_helpers.models import read_manifest
-    from tinyagent_helpers.prompts import template_of
+    from tinyagent_helpers.prompts import ExampleIndex, template_of
 
-    fields = ("id", "request", "now", "plan")
-    train, validation = (read_jsonl(options.data / f"{split}.jsonl", fields) for split in ("train", "validation"))
-    template = template_of(profile(options.profile), read_manifest(options.start).get("examples"))
-    rows = list(islice(train, options.skip, options.skip + settings.rows))
-    return rows, list(islice(validation, settings.validation)), template
+    fields, made = ("id", "request", "now", "plan"), read_manifest(options.start)
+    train, validation = (list(read_jsonl(options.data / f"{part}.jsonl", fields)) for part in ("train", "validation"))
+    template = template_of(profile(options.profile), made.get("examples"))
+    index = ExampleIndex(train[: made.get("settings", {}).get("rows")]) if template.examples else None
+    rows = train[options.skip : options.skip + settings.rows]
+    return rows, validation[: settings.validation], template, index
 
 
 def _alignment(options: argparse.Namespace, names: tuple[str, ...]) -> str:
@@ -167,10 +168,12 @@ def _alignment(options: argparse.Namespace, names: tuple[str, ...]) -> str:
 
 
 def _aligned(options: argparse.Namespace, manifest: dict[str, Any]) -> int:
+    from tinyagent_helpers.trainer import is_main
+
     measured = [entry["eval_success"] for entry in manifest["log"] if "eval_success" in entry]
-    if options.json:
+    if options.json and is_main():
         print_json(manifest)
-    else:
+    elif is_main():
         course = f"validation success {measured[0]:.0%} to {measured[-1]:.0%}, " if measured else ""
         print(f"{options.output}: {course}{manifest['seconds'] / 60:.1f} minutes")
     return 0
