@@ -118,19 +118,27 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(home, method, monkeypatch)
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
 
 
-def test_dpo_makes_chosen_answers_likelier_than_where_it_started(home):
+def test_dpo_parts_chosen_from_rejected_answers(home):
     manifest = run(home, "dpo", "dpo-long", replace(TINY, epochs=20))
     first, last = manifest["log"][0], manifest["log"][-1]
     assert last["rewards/margins"] > first["rewards/margins"] and last["rewards/accuracies"] == 1
+    assert last["rewards/margins"] == pytest.approx(last["rewards/chosen"] - last["rewards/rejected"], abs=1e-3)
 
 
 def test_dpo_compares_with_the_adapter_it_started_from(home):
     model, tokenizer = load_trainable(NANO, home / "start", TINY)
     trainer = dpo_trainer((model, tokenizer), preferences(home), [], NANO_TEMPLATE, TINY, home / "look", print)
-    batch = next(iter(trainer.get_train_dataloader()))
-    with torch.no_grad():
-        loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch))
-    assert loss.item() == pytest.approx(0.6931, abs=1e-3), "log 2: as likely as at the start"
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+
+    def loss():
+        with torch.no_grad():
+            return trainer.compute_loss(trainer.model, batch).item()
+
+    assert loss() == pytest.approx(0.6931, abs=1e-3), "log 2: as likely as at the start"
+    for name, weight in trainer.model.named_parameters():
+        if ".ref." in name and "lora_B" in name:
+            weight.data.zero_()  # as if the base were the start
+    assert abs(loss() - 0.6931) > 1e-2
 
 
 def test_grpo_finds_what_is_rewarded(home):
@@ -153,12 +161,41 @@ def test_grpo_asks_rewards_about_plans_as_people_read_them(home):
     assert seen == [('1. f("Sid")', "1. f()")] * 2
 
 
-def test_grpo_gives_a_group_advantages_that_sum_to_nothing(home):
-    pairs, plans = aligning_pairs(rows_of(home), NANO_TEMPLATE, TINY), [row["plan"] for row in rows_of(home)]
-    parts = pairs, plans, [], NANO_TEMPLATE, TINY, home / "look", print, {favour_vowels: 1.0}
-    trainer = grpo_trainer(load_trainable(NANO, home / "start", TINY), *parts)
+def test_grpo_gives_a_plan_its_advantage_over_its_group(home):
+    settings = replace(TINY, generations=4, batch=8, micro_batch=8)
+    pairs, plans = aligning_pairs(rows_of(home), NANO_TEMPLATE, settings), [row["plan"] for row in rows_of(home)]
+    parts = pairs, plans, [], NANO_TEMPLATE, settings, home / "look", print, {favour_vowels: 1.0}
+    trainer = grpo_trainer(load_trainable(NANO, home / "start", settings), *parts)
     made = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    assert made["advantages"].view(-1, 2).sum(dim=1).abs().max() < 1e-4
+    texts = trainer.processing_class.batch_decode(made["completion_ids"], skip_special_tokens=True)
+    earned = torch.tensor([favour_vowels("".join(NANO_TEMPLATE.read([text])), "") for text in texts])
+    _, group = made["prompt_ids"].unique(dim=0, return_inverse=True)
+    assert group.max() == 1 and made["advantages"].abs().max() > 0.1
+    for number in (0, 1):
+        mine = earned[group == number]
+        assert torch.allclose(
+            made["advantages"][group == number], (mine - mine.mean()) / (mine.std() + 1e-4), atol=1e-3
+        )
+
+
+def test_a_reward_that_was_changed_is_another_run(home):
+    run(home, "grpo", "grpo-first")
+
+    def favour_vowels(plan, gold):
+        return 1.0
+
+    with pytest.raises(InputError, match="holds a run with other rewards"):
+        reinforce(
+            NANO,
+            home / "start",
+            rows_of(home),
+            (),
+            NANO_TEMPLATE,
+            TINY,
+            home / "grpo-first",
+            print,
+            {favour_vowels: 1.0},
+        )
 
 
 def test_reading_a_prompt_once_changes_nothing(home):
@@ -206,7 +243,7 @@ def test_agentbank_can_be_learned_from(home, tiny):
 def test_what_cannot_be_done_is_said(home, tmp_path):
     with pytest.raises(InputError, match="DPO needs pairs"):
         prefer(NANO, home / "start", [], [], NANO_TEMPLATE, TINY, tmp_path, print)
-    with pytest.raises(InputError, match="GRPO needs requests"):
+    with pytest.raises(InputError, match="GRPO needs 2 requests for a step, and there are 0"):
         reinforce(NANO, home / "start", [], [], NANO_TEMPLATE, TINY, tmp_path, print)
     with pytest.raises(InputError, match="there is no adapter in"):
         reinforce(NANO, home / "nowhere", rows_of(home), [], NANO_TEMPLATE, TINY, tmp_path, print)

@@ -45,6 +45,8 @@ def test_every_way_is_trained_once_and_measured(small):
     assert len(starts) == 1, "the same start"
     said.clear()
     assert compare(NANO, small / "data", small / "runs", [0, 1], SMALL, AllTools(), said.append) == rows and not said
+    with pytest.raises(InputError, match="measured with other settings or data"):
+        compare(NANO, small / "data", small / "runs", [0], replace(SMALL, limit=2), AllTools(), said.append)
 
 
 @pytest.mark.minutes

@@ -89,7 +89,7 @@ def test_a_chat_model_gets_the_prompt_through_its_own_template(tiny):
     tokenizer = deepcopy(tiny[1])
     tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}[assistant] "
     model = TransformersModel(tiny[0], tokenizer, name="chat")
-    assert tokenizer.decode(model._ids("hello")) == "[user] hello[assistant] "
+    assert tokenizer.decode(model.ids("hello")) == "[user] hello[assistant] "
 
 
 def test_an_adapter_added_by_hand_equals_pefts_merge(tiny, tmp_path):

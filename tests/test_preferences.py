@@ -1,5 +1,7 @@
 """Pairs of a better and a worse answer, reviews of them, and AgentBank's format."""
 
+from dataclasses import replace
+
 import pytest
 
 from tinyagent_helpers.alignment import DPO
@@ -41,26 +43,36 @@ def pair(id):
 
 def test_a_review_is_kept_and_gone_on_with(tmp_path):
     path = tmp_path / "deeper" / "review.jsonl"
-    pairs, review = [pair(id) for id in "abcd"], Review(path)
+    a, b, c, d = pairs = [pair(id) for id in "abcd"]
+    review = Review(path)
     assert list(review.table(pairs, 2)["id"]) == ["a", "b"] and review.table(pairs)["request"][0] == "Text Sid"
-    review.give("a", "drop")
-    review.give("b", "keep")
+    review.give(a, "drop")
+    review.give(b, "keep")
     review.close()
     with path.open("a") as file:
         file.write('{"id": "c", "ver')  # the machine went down here
     again = Review(path)
-    assert again.verdicts == {"a": "drop", "b": "keep"} and list(again.table(pairs)["id"]) == ["c", "d"]
-    again.give("a", "keep")
-    again.give("d", "drop")
-    assert [p.id for p in again.accepted(pairs)] == ["a", "b", "c"]
+    assert [again.verdict(p) for p in pairs] == ["drop", "keep", None, None]
+    assert list(again.table(pairs, read=str.upper)["id"]) == ["c", "d"]
+    assert again.table(pairs, read=str.upper)["chosen"][0] == GOLD.upper()
+    again.give(a, "keep")
+    again.give(d, "drop")
+    assert again.accepted(pairs) == [a, b, c]
     again.close()
-    assert [p.id for p in Review(path).accepted(pairs)] == ["a", "b", "c"]
+    assert Review(path).accepted(pairs) == [a, b, c]
+
+
+def test_a_verdict_is_on_these_answers_only(tmp_path):
+    review = Review(tmp_path / "review.jsonl")
+    review.give(pair("a"), "drop")
+    other = replace(pair("a"), rejected="1. join()")
+    assert review.verdict(other) is None and review.accepted([pair("a"), other]) == [other]
 
 
 def test_a_review_takes_no_other_verdict_and_no_other_file(tmp_path):
     review = Review(tmp_path / "review.jsonl")
     with pytest.raises(InputError, match="'maybe' is no verdict on a; say keep or drop"):
-        review.give("a", "maybe")
+        review.give(pair("a"), "maybe")
     assert (tmp_path / "review.jsonl").read_text() == ""
     (tmp_path / "other.jsonl").write_text('{"id": "a"}\n')
     with pytest.raises(InputError, match="line 1: 'verdict' is missing"):

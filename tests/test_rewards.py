@@ -55,7 +55,10 @@ def test_padding_a_plan_earns_less():
     assert total(LONG, GOLD) < total(TWO, GOLD) < total(OTHER_TEXT, GOLD) < total(GOLD, GOLD)
 
 
-@given(st.text(), st.sampled_from(PLANS))
+LINES = sorted({line for plan in PLANS for line in plan.splitlines()})
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(LINES), max_size=5).map("\n".join)), st.sampled_from(PLANS))
 def test_whatever_a_model_writes_can_be_judged(text, gold):
     assert 0 <= total(text, gold) <= total(gold, gold)
 

@@ -34,7 +34,8 @@ class Aligning:
     processes.
 
     `beta` is how strongly DPO's policy is held to where it started, and for GRPO the weight of that pull in the loss.
-    `generations` plans are tried for each request, at `temperature`, of at most `longest` tokens (GRPO only).
+    `generations` plans are tried for each request, at `temperature`, of at most `longest` tokens (GRPO only). The rate rises
+    over the share `warmup` of the steps; every `measure_every` steps the success on `validation` requests is measured.
     """
 
     rows: int
@@ -47,6 +48,7 @@ class Aligning:
     epochs: float = 1
     negatives: int = 4
     micro_batch: int = 32
+    warmup: float = 0.1
     measure_every: int = 25
     validation: int = 48
     four_bits: bool = False
@@ -56,17 +58,30 @@ class Aligning:
 
 
 DPO = {
-    "nano": Aligning(96, 5e-5, 4, 0.1, longest=128, micro_batch=4, measure_every=3, validation=24),
+    "nano": Aligning(96, 5e-5, 4, 0.1, longest=128, micro_batch=4, warmup=0.0, measure_every=3, validation=24),
     "laptop": Aligning(4_000, 5e-6, 32, 0.1, micro_batch=2, checkpointing=True),
     "gpu": Aligning(10_000, 5e-6, 32, 0.1, micro_batch=2, checkpointing=True, four_bits=True),
     "paper": Aligning(40_000, 5e-6, 64, 0.1, micro_batch=4, checkpointing=True),
 }
 GRPO = {
-    "nano": Aligning(12, 1e-4, 16, 0.0, longest=128, micro_batch=16, measure_every=3, validation=24),
+    "nano": Aligning(12, 1e-4, 16, 0.0, longest=128, micro_batch=16, warmup=0.0, measure_every=3, validation=24),
     "laptop": Aligning(2_000, 5e-6, 64, 0.0, micro_batch=8, checkpointing=True),
     "gpu": Aligning(8_000, 5e-6, 64, 0.0, micro_batch=8, checkpointing=True, four_bits=True),
     "paper": Aligning(20_000, 5e-6, 256, 0.0, generations=16, micro_batch=16, checkpointing=True),
 }
+
+
+# What a reward pays for these says what it is, whatever it is called: a right plan, one without its look-up, one too long, none
+KNOWN = (
+    '1. get_phone_number("Sid")\n2. send_sms(["$1"], "I am late")\n3. join()',
+    '1. send_sms(["Sid"], "I am late")\n2. join()',
+    '1. get_phone_number("Sid")\n2. send_sms(["$1"], "Hello")\n3. open_note("x", "")\n4. join()',
+    "1. join()",
+    "Sid!",
+)
+
+
+DPO_LOG = ("eval_success", "loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
 
 
 class _DPO(Measured, DPOTrainer):
@@ -163,14 +178,14 @@ def prefer(
     """
     if not pairs:
         raise InputError("DPO needs pairs; were all of them dropped? Take more rows, or a weaker model's answers")
-    made_of = _made_of("dpo", start, template, settings, list(pairs), command)
+    made_of = _made_of("dpo", start, template, settings, [list(pairs), list(validation)], command)
     if finished := claim(folder, made_of, anew):
         return finished
     model, tokenizer = load_trainable(profile, start, settings)
     trainer = dpo_trainer(
         (model, tokenizer), pairs, validation, template, settings, folder / "checkpoints", report, index
     )
-    return finish(trainer, folder, made_of, ("eval_success", "loss", "rewards/margins", "rewards/accuracies"))
+    return finish(trainer, folder, made_of, DPO_LOG)
 
 
 def dpo_trainer(
@@ -214,13 +229,18 @@ def reinforce(
     mean. Leaves an adapter with a manifest in `folder` and returns the manifest.
 
     Raises:
-        InputError: there are no rows, `start` does not fit, or the folder holds another run (and not `anew`).
+        InputError: there are too few rows, `start` does not fit, or the folder holds another run (and not `anew`).
     """
-    if not rows:
-        raise InputError("GRPO needs requests; give rows of the training split")
+    if len(rows) < (least := max(1, settings.batch // settings.generations)):
+        raise InputError(
+            f"GRPO needs {least} requests for a step, and there are {len(rows)}; give more, or a smaller batch"
+        )
     pairs = aligning_pairs(rows, template, settings, index)
-    made_of = _made_of("grpo", start, template, settings, pairs, command)
-    made_of["weights of rewards"] = {reward.__name__: weight for reward, weight in weights.items()}
+    made_of = _made_of("grpo", start, template, settings, [pairs, list(validation)], command)
+    made_of["rewards"] = {
+        reward.__name__: {"weight": weight, "pays": [round(reward(plan, KNOWN[0]), 6) for plan in KNOWN]}
+        for reward, weight in weights.items()
+    }
     if finished := claim(folder, made_of, anew):
         return finished
     model, tokenizer = load_trainable(profile, start, settings)
@@ -252,6 +272,7 @@ def grpo_trainer(
         temperature=settings.temperature,
         max_completion_length=settings.longest,
         reward_weights=list(weights.values()),
+        loss_type="grpo",
         chat_template_kwargs=CHAT_OPTIONS,
     )
     rows = [_chat(pair, tokenizer) | {"gold": plan} for pair, plan in zip(pairs, plans, strict=True)]
@@ -322,7 +343,7 @@ def _arguments(settings: Aligning, folder: Path, validate: bool, on_cpu: bool) -
         "num_train_epochs": settings.epochs,
         "learning_rate": settings.rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.1,
+        "warmup_steps": settings.warmup,
         "eval_strategy": "steps" if validate else "no",
         "eval_steps": settings.measure_every,
         "eval_on_start": validate,

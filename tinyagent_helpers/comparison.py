@@ -33,15 +33,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Comparing:
-    """How much each way gets, meant to take about as long: `rows` rows for the start and as many again for going on with
-    fine-tuning, at the learning rate `rate`; `dpo` of these for DPO, `grpo` for GRPO. `limit` requests of every test split
-    judge it."""
+    """How much each way gets, meant to take about as long: the start learns from `rows` rows, fine-tuning without a second
+    step from twice as many; DPO goes on with `dpo` other rows, GRPO with `grpo`. `limit` requests of every test split judge."""
 
     rows: int = 1_200
-    rate: float = 6e-3
     dpo: int = 240
     grpo: int = 80
     limit: int = 80
+
+
+RATES = {"nano": 6e-3}  # for runs so short; elsewhere the usual one
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,12 @@ class Ways:
         return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
 
     def _tune(self, way: str, rows: Sequence[Mapping[str, Any]], full: bool = False) -> Path:
-        settings = replace(SETTINGS[self.profile.name], rows=len(rows), rate=self.settings.rate)
-        settings = replace(settings, all_tools=0.0, validation=0, seed=self.seed)
+        usual = SETTINGS[self.profile.name]
+        settings = replace(usual, rows=len(rows), rate=RATES.get(self.profile.name, usual.rate), seed=self.seed)
+        settings = replace(settings, all_tools=0.0, validation=0)
         settings = without_adapter(settings) if full else settings
-        return _tune(self.profile, load_base(self.profile), rows, self._folder(way), settings, self.report)
+        base = load_base(self.profile, four_bits=settings.four_bits)
+        return _tune(self.profile, base, rows, self._folder(way), settings, self.report)
 
     def _prefer(self, way: str, start: Path, settings: Aligning) -> Path:
         folder, template = make_folder(self._folder(way)), template_of(self.profile, 0)
@@ -138,8 +141,9 @@ def rejected_pairs(
 def _tune(
     profile: Profile, base: Any, rows: Sequence[Mapping[str, Any]], folder: Path, settings: FineTuning, report: Report
 ) -> Path:
-    template = template_of(profile, 0)
+    template, (model, tokenizer) = template_of(profile, 0), base
     pairs = training_pairs(rows, template, settings.seed, settings.negatives, all_tools=settings.all_tools)
+    base = (model if settings.rank else model.float()), tokenizer  # in 16 bits a small step on a weight would be lost
     fine_tune(base, pairs, [], template, settings, folder, provenance(profile), report)
     return folder
 
@@ -190,18 +194,36 @@ def measure_sizes(
     tests, found = read_test_splits(data, settings.limit), {}
     tuning = without_adapter(replace(SETTINGS[profile.name], rows=settings.rows, all_tools=0.0, validation=0))
     for seed in seeds:
-        for size, (layers, heads, width) in SIZES.items():
-            kept = make_folder(folder / f"seed{seed}") / f"{size}.json"
-            if not kept.exists():
+        rows = _rows(data, seed, settings.rows)
+        for size in SIZES:
+
+            def measure(size: str = size, seed: int = seed, rows: list = rows) -> dict[str, Any]:
                 report(f"seed {seed}: {size}")
-                tokenizer = load_base(profile)[1]
+                (layers, heads, width), tokenizer = SIZES[size], load_base(profile)[1]
                 model = new_model(Settings(layers=layers, heads=heads, width=width, seed=seed), tokenizer)
-                parts = _rows(data, seed, settings.rows), kept.with_suffix(""), replace(tuning, seed=seed), report
-                step = _tune(profile, (model, tokenizer), *parts)
-                made = outcomes(load_planner(profile, step), template_of(profile, 0), tests, retriever)
-                write_json(kept, made | costs([step]))
-            found[seed, size] = read_json(kept)
+                step = folder / f"seed{seed}" / size
+                _tune(profile, (model, tokenizer), rows, step, replace(tuning, seed=seed), report)
+                return outcomes(load_planner(profile, step), template_of(profile, 0), tests, retriever) | costs([step])
+
+            found[seed, size] = _once(
+                make_folder(folder / f"seed{seed}") / f"{size}.json", (settings, rows, tests), measure
+            )
     return summary(found, tests)
+
+
+def _once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured, read from `path` if it stands there.
+
+    Raises:
+        InputError: what stands there was made of other settings or data.
+    """
+    of = digest_text(repr(made_of))
+    if not path.exists():
+        write_json(path, measure() | {"of": of})
+    found = read_json(path)
+    if found.get("of") != of:
+        raise InputError(f"{path} was measured with other settings or data; choose another folder")
+    return found
 
 
 def _rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class TransformersModel:
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""
-        return len(self._ids(prompt))
+        return len(self.ids(prompt))
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
         """The continuation, piece by piece; generation runs in a thread and stops when nobody listens any more."""
@@ -67,7 +67,7 @@ class TransformersModel:
 
         def work() -> None:
             try:
-                self._generate([self._ids(prompt)], limit, streamer, lambda *_: abandoned.is_set())
+                self._generate([self.ids(prompt)], limit, streamer, lambda *_: abandoned.is_set())
             except Exception as error:  # whatever it is, it is raised where the stream is read
                 failed.append(error)
             finally:
@@ -85,7 +85,7 @@ class TransformersModel:
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations of many prompts, those of like length together; in the order of the prompts."""
-        ids = [self._ids(prompt) for prompt in prompts]
+        ids = [self.ids(prompt) for prompt in prompts]
         texts, order = {}, sorted(range(len(ids)), key=lambda i: len(ids[i]))
         for start in range(0, len(order), self.batch):
             numbers = order[start : start + self.batch]
@@ -100,11 +100,12 @@ class TransformersModel:
     ) -> list[str]:
         """Continuations drawn by chance: each token as often as the model thinks it likely, at this temperature."""
         torch.manual_seed(seed)
-        made = self._generate([self._ids(prompt)] * count, limit, temperature=temperature)
+        made = self._generate([self.ids(prompt)] * count, limit, temperature=temperature)
         texts = self.tokenizer.batch_decode(made, skip_special_tokens=not self._own_end)
         return ["".join(_until_end([text])) for text in texts]
 
-    def _ids(self, prompt: str) -> list[int]:
+    def ids(self, prompt: str) -> list[int]:
+        """The tokens that the model reads for a prompt."""
         if not self.tokenizer.chat_template:
             return self.tokenizer(prompt)["input_ids"]
         message = [{"role": "user", "content": prompt}]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from tinyagent_helpers.artifacts import InputError, Log, make_folder, read_jsonl
+from tinyagent_helpers.artifacts import InputError, Log, digest_text, make_folder, read_jsonl
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import PromptTemplate
 from tinyagent_helpers.scoring import success
@@ -48,7 +48,8 @@ def preference_pairs(
 
 
 class Review:
-    """Verdicts on pairs, given by a person and kept in a file, a line each: a review can be interrupted and gone on with.
+    """Verdicts on pairs, given by a person and kept in a file, a line each: a review can be interrupted and gone on with. A
+    verdict is on these two answers: if a pair of the same id has others, it has none.
 
     Raises:
         InputError: the file cannot be read or written, or holds something else.
@@ -57,25 +58,31 @@ class Review:
     def __init__(self, path: Path):
         make_folder(path.parent)
         self._log = Log(path)
-        self.verdicts = {line["id"]: line["verdict"] for line in read_jsonl(path, ("id", "verdict"))}
+        lines = read_jsonl(path, ("id", "verdict", "answers"))
+        self._verdicts = {(line["id"], line["answers"]): line["verdict"] for line in lines}
 
-    def give(self, id: str, verdict: str) -> None:
+    def give(self, pair: Preference, verdict: str) -> None:
         """Note a verdict, "keep" or "drop"; a later one on the same pair counts.
 
         Raises:
             InputError: it is neither.
         """
         if verdict not in VERDICTS:
-            raise InputError(f"{verdict!r} is no verdict on {id}; say {' or '.join(VERDICTS)}")
-        self._log.append({"id": id, "verdict": verdict})
-        self.verdicts[id] = verdict
+            raise InputError(f"{verdict!r} is no verdict on {pair.id}; say {' or '.join(VERDICTS)}")
+        id, answers = _key(pair)
+        self._log.append({"id": id, "verdict": verdict, "answers": answers})
+        self._verdicts[id, answers] = verdict
+
+    def verdict(self, pair: Preference) -> str | None:
+        """What was said of a pair; None if nothing was."""
+        return self._verdicts.get(_key(pair))
 
     def table(
         self, pairs: Sequence[Preference], count: int = 5, read: Callable[[str], str] = lambda text: text
     ) -> pd.DataFrame:
         """The next pairs without a verdict: id, the request that ends the prompt, what is chosen and what rejected; `read` makes
         of a model's text what a person should see."""
-        left = [pair for pair in pairs if pair.id not in self.verdicts][:count]
+        left = [pair for pair in pairs if not self.verdict(pair)][:count]
         rows = [
             (pair.id, _last_line(pair.prompt), read(_text(pair.chosen)), read(_text(pair.rejected))) for pair in left
         ]
@@ -83,11 +90,15 @@ class Review:
 
     def accepted(self, pairs: Iterable[Preference]) -> list[Preference]:
         """The pairs that were not dropped; one without a verdict stays."""
-        return [pair for pair in pairs if self.verdicts.get(pair.id) != "drop"]
+        return [pair for pair in pairs if self.verdict(pair) != "drop"]
 
     def close(self) -> None:
         """Close the file."""
         self._log.close()
+
+
+def _key(pair: Preference) -> tuple[str, str]:
+    return pair.id, digest_text(repr((pair.chosen, pair.rejected)))
 
 
 def _text(said: str | list[Message]) -> str:

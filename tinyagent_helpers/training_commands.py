@@ -121,7 +121,7 @@ def run_prefer(options: argparse.Namespace) -> int:
     if options.review:
         pairs = Review(options.review).accepted(pairs)
     parts = validation, template, settings, options.output, _report, index
-    return _aligned(options, prefer(chosen, start, pairs, *parts, command=_alignment(options, ("rejected",))))
+    return _aligned(options, prefer(chosen, start, pairs, *parts, command=_alignment(options, _pairs_of(options))))
 
 
 def run_reinforce(options: argparse.Namespace) -> int:
@@ -131,7 +131,7 @@ def run_reinforce(options: argparse.Namespace) -> int:
     chosen, settings, start = profile(options.profile), _aligning(options, GRPO), Path(options.start)
     train, validation, template, index = _aligned_on(options, settings)
     parts = train, validation, template, settings, options.output, _report
-    return _aligned(options, reinforce(chosen, start, *parts, index=index, command=_alignment(options, ())))
+    return _aligned(options, reinforce(chosen, start, *parts, index=index, command=_alignment(options)))
 
 
 ALIGNING = ("rows", "skip", "rate", "batch", "beta", "seed")
@@ -157,14 +157,20 @@ def _aligned_on(options: argparse.Namespace, settings: Any) -> tuple[list[dict],
     return rows, validation[: settings.validation], template, index
 
 
-def _alignment(options: argparse.Namespace, names: tuple[str, ...]) -> str:
+def _alignment(options: argparse.Namespace, more: str = "") -> str:
     """All commands that lead to an aligned adapter."""
     from tinyagent_helpers.models import read_manifest
 
     made = read_manifest(options.start).get("command")
-    given = said(options, ("profile", *ALIGNING, *names))
+    given = said(options, ("profile", *ALIGNING)) + more
     last = f"tinyagent {options.command} --data DIR --output ALIGNED --start ADAPTER{given}"
     return "; ".join(filter(None, [made, last]))
+
+
+def _pairs_of(options: argparse.Namespace) -> str:
+    """Where the pairs came from, without the folders of this machine."""
+    whose = options.rejected if options.rejected in ("base", "own") else "PLANNER"
+    return f" --rejected {whose}{' --review VERDICTS' if options.review else ''}"
 
 
 def _aligned(options: argparse.Namespace, manifest: dict[str, Any]) -> int:
@@ -208,11 +214,10 @@ def _compared(options: argparse.Namespace, work: Any, name: str) -> int:
         given = said(options, ("rows", "limit", "profile")) + f" --seeds {' '.join(map(str, options.seeds))}"
         command = f"{command_of(options.data)}; tinyagent {options.command} --data DIR --output RUNS{given}"
         seconds = sum(row["seconds"] * row["seeds"] for row in rows)
-        read = {
-            "test_splits": digest(*split_files(options.data).values()),
-            "base": digest(NANO_BASE / "model.safetensors"),
-        }
+        read = {"test_splits": digest(*split_files(options.data).values())}
         read["retriever"] = digest(*sorted(NANO_RETRIEVER.glob("*.safetensors")))
+        if options.profile == "nano":
+            read["base"] = digest(NANO_BASE / "model.safetensors")
         record(name, rows, command, options.profile, options.seeds[0], seconds, **read)
     if options.json:
         print_json({"figures": rows})
