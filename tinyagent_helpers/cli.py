@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -17,6 +18,9 @@ from tinyagent_helpers.times import moment_of
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; problems with the input are told in one line."""
     options = _parser().parse_args(arguments)
+    gc.set_threshold(
+        100_000
+    )  # imports make many objects that stay: looking through them takes a second of a cold `ask`
     try:
         return options.run(options)
     except InputError as error:
