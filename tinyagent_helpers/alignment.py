@@ -24,8 +24,8 @@ from tinyagent_helpers.preferences import Preference
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.rewards import WEIGHTS, Reward
-from tinyagent_helpers.trainer import Checkpoints, Measured, Progress, processes
-from tinyagent_helpers.training import check_start, claim, finish, measuring, per_process
+from tinyagent_helpers.trainer import Checkpoints, Measured, Progress, per_process, processes
+from tinyagent_helpers.training import check_start, claim, finish, measuring
 
 
 @dataclass(frozen=True)

@@ -363,6 +363,6 @@ def ex_05_3(answer: float, useful_at: Callable) -> str:
         raise Hint(f"Choose one of {', '.join(map(str, temperatures))}.")
     found = {temperature: useful_at(temperature, "held out") for temperature in temperatures}
     best = max(found.values())
-    if found[answer] < best - 2:
+    if found[answer] < best - 3:
         raise Hint(f"On other requests {found[answer]} groups are useful at {answer}; elsewhere up to {best} are.")
     return f"Useful groups on requests that the choice has not seen: {found}."

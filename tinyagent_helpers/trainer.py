@@ -16,6 +16,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
+from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.models import UNSEEN
 
 SAVE_STEPS = 50
@@ -32,6 +33,22 @@ def whole_checkpoint(folder: Path) -> str | None:
 def processes() -> int:
     """How many processes train together: what `accelerate launch` and torchrun say."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def per_process(batch: int, micro_batch: int) -> tuple[int, int]:
+    """How many examples a process reads at once, and how often before a step, so that all processes together read `batch`.
+
+    Raises:
+        InputError: that cannot be.
+    """
+    number = processes()
+    micro_batch = max(1, min(micro_batch, batch // number))
+    if batch % (micro_batch * number):
+        raise InputError(
+            f"a batch of {batch} cannot be split over {number} processes and {micro_batch} examples at a "
+            f"time; choose a multiple of {micro_batch * number}"
+        )
+    return micro_batch, batch // (micro_batch * number)
 
 
 def is_main() -> bool:

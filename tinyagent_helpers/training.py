@@ -42,6 +42,7 @@ from tinyagent_helpers.trainer import (
     PlannerTrainer,
     Progress,
     is_main,
+    per_process,
     processes,
     whole_checkpoint,
 )
@@ -333,22 +334,6 @@ def _columns(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         "completion": [{"role": "assistant", "content": pair.completion}],
         "chat_template_kwargs": CHAT_OPTIONS,
     }
-
-
-def per_process(batch: int, micro_batch: int) -> tuple[int, int]:
-    """How many examples a process reads at once, and how often before a step, so that all processes together read `batch`.
-
-    Raises:
-        InputError: that cannot be.
-    """
-    number = processes()
-    micro_batch = max(1, min(micro_batch, batch // number))
-    if batch % (micro_batch * number):
-        raise InputError(
-            f"a batch of {batch} cannot be split over {number} processes and {micro_batch} examples at a "
-            f"time; choose a multiple of {micro_batch * number}"
-        )
-    return micro_batch, batch // (micro_batch * number)
 
 
 def _arguments(settings: FineTuning, folder: Path, on_cpu: bool, validate: bool) -> SFTConfig:

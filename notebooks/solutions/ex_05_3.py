@@ -1,3 +1,3 @@
-answer = 1.0
+answer = 1.5
 
 checks.ex_05_3(answer, useful_at)
