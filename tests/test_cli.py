@@ -238,8 +238,6 @@ def test_synthesize_writes_both_formats(capsys, tmp_path):
 
 def test_the_first_plan_from_a_cold_start_is_there_in_five_seconds():
     command, seconds = [sys.executable, "-m", "tinyagent_helpers", "ask", "Summarize lease.pdf", "--plan-only"], []
-    libraries = "import torch; from transformers import AutoTokenizer, LlamaForCausalLM"
-    imports = []
     for _ in range(3):  # whatever else the machine does, one of them should get through
         started = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -247,8 +245,4 @@ def test_the_first_plan_from_a_cold_start_is_there_in_five_seconds():
             seconds.append(time.perf_counter() - started)
             process.stdout.read()
         assert process.returncode == 0
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", libraries], check=True)
-        imports.append(time.perf_counter() - started)
-    # on a machine that needs five seconds to import the libraries, only what we add to them is ours to answer for
-    assert min(seconds) < max(5, min(imports) + 1.5)
+    assert min(seconds) < 5

@@ -61,13 +61,11 @@ def test_the_retriever_was_made_for_these_tools_and_finds_them():
 
 def test_retrieval_takes_less_than_twenty_milliseconds():
     retriever, rows = load_retriever(), list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))[:30]
-
-    def seconds(request):
+    times = []
+    for row in rows:
         started = time.perf_counter()
-        retriever.retrieve([request])
-        return time.perf_counter() - started
-
-    times = [min(seconds(row["request"]) for _ in range(3)) for row in rows]  # what else the machine does only adds
+        retriever.retrieve([row["request"]])
+        times.append(time.perf_counter() - started)
     assert sorted(times)[len(times) // 2] < 0.02
 
 
