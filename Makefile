@@ -2,6 +2,8 @@ PYTHON ?= python3
 PROFILE ?= nano
 VENV := .venv
 BIN := $(VENV)/bin
+# llama.cpp is compiled here, for this processor, and without what the course does not use
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
 .PHONY: course test
 

@@ -20,12 +20,13 @@ from tinyagent_helpers.alignment import (
 )
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import training_pairs
-from tinyagent_helpers.models import TransformersModel, load_base, load_planner
+from tinyagent_helpers.models import load_planner
 from tinyagent_helpers.preferences import Preference, agentbank_pairs, turns_of
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 from tinyagent_helpers.training import FineTuning, fine_tune
+from tinyagent_helpers.transformers_model import TransformersModel, load_base
 
 NANO = PROFILES["nano"]
 TINY = Aligning(4, 1e-2, 4, 0.1, generations=2, longest=8, micro_batch=4, validation=2, epochs=3, bf16=False)

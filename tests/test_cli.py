@@ -113,7 +113,7 @@ def test_a_retriever_is_trained_and_used(capsys, tmp_path):
 @pytest.mark.minutes
 def test_an_adapter_is_aligned_by_pairs_and_by_rewards(capsys, tmp_path):
     assert main(["synthesize", "--count", "200", "--output", str(tmp_path / "data")]) == 0
-    (tmp_path / "verdicts.jsonl").write_text('{"id": "0-0", "verdict": "drop"}\n')
+    (tmp_path / "verdicts.jsonl").write_text('{"id": "0-0", "verdict": "drop", "answers": "others"}\n')
     common = ["--data", str(tmp_path / "data"), "--start", str(NANO_ADAPTER), "--json"]
     prefer = [
         "prefer",

@@ -7,11 +7,10 @@ import pytest
 from tinyagent_helpers import comparison
 from tinyagent_helpers.artifacts import InputError, read_json
 from tinyagent_helpers.comparison import LORA, WAYS, Comparing, Ways, compare, measure_sizes, summary
-from tinyagent_helpers.models import TransformersModel
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.scoring import mcnemar
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
-from tinyagent_helpers.toolrag import AllTools
+from tinyagent_helpers.transformers_model import TransformersModel
 
 NANO, SMALL = PROFILES["nano"], Comparing(rows=4, dpo=4, grpo=4, limit=1)
 
@@ -31,7 +30,7 @@ def small(tmp_path, monkeypatch):
 @pytest.mark.minutes
 def test_every_way_is_trained_once_and_measured(small):
     said = []
-    rows = compare(NANO, small / "data", small / "runs", [0, 1], SMALL, AllTools(), said.append)
+    rows = compare(NANO, small / "data", small / "runs", [0, 1], SMALL, said.append)
     assert [row["way"] for row in rows] == list(WAYS) and all(row["n"] == 4 and row["seeds"] == 2 for row in rows)
     costs = {row["way"]: (row["M tokens"], row["seconds"]) for row in rows}
     assert costs["base"] == (0, 0) and costs[LORA][0] > costs["start"][0] > 0
@@ -44,21 +43,21 @@ def test_every_way_is_trained_once_and_measured(small):
     }
     assert len(starts) == 1, "the same start"
     said.clear()
-    assert compare(NANO, small / "data", small / "runs", [0, 1], SMALL, AllTools(), said.append) == rows and not said
+    assert compare(NANO, small / "data", small / "runs", [0, 1], SMALL, said.append) == rows and not said
     with pytest.raises(InputError, match="measured with other settings or data"):
-        compare(NANO, small / "data", small / "runs", [0], replace(SMALL, limit=2), AllTools(), said.append)
+        compare(NANO, small / "data", small / "runs", [0], replace(SMALL, limit=2), said.append)
 
 
 @pytest.mark.minutes
 def test_sizes_are_measured_from_random_weights(small, monkeypatch):
     monkeypatch.setattr(comparison, "SIZES", {"tiny": (1, 1, 64), "small": (2, 2, 128)})
-    rows = measure_sizes(NANO, small / "data", small / "runs", [0], SMALL, AllTools(), print)
+    rows = measure_sizes(NANO, small / "data", small / "runs", [0], SMALL, print)
     assert [row["way"] for row in rows] == ["tiny", "small"] and "p" not in rows[0]
 
 
 def test_too_little_data_and_unknown_ways_are_said(small):
     with pytest.raises(InputError, match="seed 99 needs 800 training rows"):
-        compare(NANO, small / "data", small / "runs", [99], SMALL, AllTools(), print)
+        compare(NANO, small / "data", small / "runs", [99], SMALL, print)
     with pytest.raises(InputError, match="there is no way 'magic'"):
         Ways(NANO, [], small, 0, SMALL, print).train("magic")
 
@@ -66,7 +65,7 @@ def test_too_little_data_and_unknown_ways_are_said(small):
 def test_figures_are_means_over_seeds_and_compared_request_by_request():
     def run(*rights):
         splits = {"test_draws": list(rights[:3]), "handwritten": list(rights[3:])}
-        return {"success": splits, "arguments": splits, "seconds": 10.0, "tokens": 2_000_000}
+        return {"success": splits, "arguments": splits, "seconds": 10.0, "core_seconds": 15.0, "tokens": 2_000_000}
 
     found = {
         (0, LORA): run(True, False, False, True), (0, "other"): run(True, True, True, True),
@@ -77,4 +76,4 @@ def test_figures_are_means_over_seeds_and_compared_request_by_request():
     assert other["draws, %"] == round(100 * (1 + 2 / 3) / 2, 1) and other["handwritten, %"] == 50.0
     assert (other["only this right"], other["only LoRA right"]) == (4, 1)
     assert other["p"] == pytest.approx(mcnemar([True] * 4 + [False], [False] * 4 + [True]), abs=0.01)
-    assert one["p"] == 1.0 and other["M tokens"] == 2.0 and other["seconds"] == 10
+    assert one["p"] == 1.0 and other["M tokens"] == 2.0 and (other["seconds"], other["core seconds"]) == (10, 15)

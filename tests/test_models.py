@@ -13,12 +13,13 @@ from transformers import LlamaForCausalLM
 
 from tinyagent_helpers.agent import Agent, Round, StepRun
 from tinyagent_helpers.artifacts import InputError, read_jsonl, write_json
-from tinyagent_helpers.models import ServerModel, TransformersModel, add_adapter, load_base, load_planner
+from tinyagent_helpers.models import ServerModel, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, observations, plan_file, write_plans
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE, ExampleIndex, PromptTemplate
 from tinyagent_helpers.tools import MAC_TOOLS, bind
+from tinyagent_helpers.transformers_model import TransformersModel, add_adapter, load_base
 
 NOW = datetime(2024, 5, 24, 9)
 PLAN = '1. get_phone_number("Sid")\n2. join()' + END_OF_PLAN

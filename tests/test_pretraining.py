@@ -14,8 +14,6 @@ from tinyagent_helpers.apis import load_domains, read_domain
 from tinyagent_helpers.artifacts import DATA, InputError, read_json, read_jsonl
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.curriculum import COPYING_FIRST, MIX, NOTHING_FITS, sheets
-from tinyagent_helpers.models import TransformersModel
-from tinyagent_helpers.models import load_base as load_model
 from tinyagent_helpers.plans import END_OF_PLAN, parse_plan
 from tinyagent_helpers.pretraining import (
     UNSEEN,
@@ -35,6 +33,8 @@ from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.synthesis import content_words
 from tinyagent_helpers.teacher import ScenarioError, load_patterns, values_of
 from tinyagent_helpers.tools import MAC_TOOLS
+from tinyagent_helpers.transformers_model import TransformersModel
+from tinyagent_helpers.transformers_model import load_base as load_model
 
 TINY = Settings(layers=1, heads=2, width=32, vocabulary=700, texts=300, row=1000, batch=2, steps=6)
 

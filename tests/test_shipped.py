@@ -15,8 +15,8 @@ from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, write_plans
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
 from tinyagent_helpers.scoring import score
-from tinyagent_helpers.tool_classifier import NANO_RETRIEVER, load_retriever
 from tinyagent_helpers.toolrag import figures
 from tinyagent_helpers.tools import MAC_TOOLS, bind, tools_hash
 

@@ -12,7 +12,8 @@ from tinyagent_helpers import tool_classifier as module
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.models import NANO_BASE
 from tinyagent_helpers.profiles import PROFILES
-from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_classifier, load_encoder, load_retriever
+from tinyagent_helpers.quick_classifier import load_retriever
+from tinyagent_helpers.tool_classifier import Classifier, ToolClassifier, load_classifier, load_encoder
 from tinyagent_helpers.toolrag import labels_of
 from tinyagent_helpers.toolrag_training import Classifying, train_classifier, training_requests
 from tinyagent_helpers.tools import MAC_TOOLS

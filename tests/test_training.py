@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from tinyagent_helpers.artifacts import ROOT, InputError, read_json, read_jsonl
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.examples import Pair, training_pairs
-from tinyagent_helpers.models import UNSEEN, TransformersModel, load_base, load_planner
+from tinyagent_helpers.models import load_planner
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE, template_of
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
 from tinyagent_helpers.trainer import GroupedByLength, PlannerTrainer
 from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, make_trainer, train_planner
+from tinyagent_helpers.transformers_model import UNSEEN, TransformersModel, load_base
 
 NANO = PROFILES["nano"]
 TINY = FineTuning(rows=16, epochs=3, rate=1e-2, batch=8, rank=4, alpha=8, negatives=1, validation=2, bf16=False)

@@ -19,13 +19,14 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
 from tinyagent_helpers.artifacts import InputError, digest_text
 from tinyagent_helpers.examples import Pair, plan_pair, shown_tools
-from tinyagent_helpers.models import CHAT_OPTIONS, computes_bf16, load_base, read_manifest
+from tinyagent_helpers.models import CHAT_OPTIONS, read_manifest
 from tinyagent_helpers.preferences import Preference
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate
 from tinyagent_helpers.rewards import WEIGHTS, Reward
 from tinyagent_helpers.trainer import Checkpoints, Measured, Progress, per_process, processes
 from tinyagent_helpers.training import check_start, claim, finish, measuring
+from tinyagent_helpers.transformers_model import computes_bf16, load_base
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,19 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=training_commands.run_pretrain)
 
+    quantize = subcommands.add_parser("quantize", help="a planner as one GGUF file for llama.cpp, in 16 bits or fewer")
+    quantize.add_argument("--profile", default="nano", choices=PROFILES)
+    quantize.add_argument(
+        "--model", default="", metavar="DIR", help="what train wrote; on nano by default the adapter that ships"
+    )
+    quantize.add_argument("--type", default="Q8_0", choices=["F16", "Q8_0", "Q4_K_M", "Q4_0"])
+    quantize.add_argument("--output", type=Path, required=True, metavar="FILE.gguf")
+    quantize.add_argument(
+        "--any-template", action="store_true", help="also a model of which nobody knows what prompts it was trained on"
+    )
+    quantize.add_argument("--json", action="store_true", help="print one JSON object")
+    quantize.set_defaults(run=commands.run_quantize)
+
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
@@ -227,7 +240,10 @@ def _add_model(command: argparse.ArgumentParser, data_required: bool = False, re
     )
     command.add_argument("--profile", default="nano", choices=PROFILES)
     command.add_argument(
-        "--model", default="", metavar="DIR", help="what train wrote; by default the planner that ships"
+        "--model",
+        default="",
+        metavar="PATH",
+        help="what train or quantize wrote; by default the planner that ships",
     )
     command.add_argument(
         "--server",

@@ -89,17 +89,18 @@ def record(name: str, rows: list[dict[str, Any]], command: str, profile: str, se
 
 def run_ask(options: argparse.Namespace) -> int:
     """Plan one request and carry it out on the Mac."""
-    from tinyagent_helpers.agent import Agent
-    from tinyagent_helpers.mac.simulated import SimulatedMac
-    from tinyagent_helpers.planner import ModelJoiner
     from tinyagent_helpers.sanity import check_request
-    from tinyagent_helpers.tools import bind
 
     check_request(options.request)
     now, planner = options.now or datetime.now().replace(microsecond=0), _planner(options)
     planner.prompt(options.request, now)  # a request that does not fit is refused before anything is done
     if options.plan_only:
         return _show_plan(options, planner, now)
+    from tinyagent_helpers.agent import Agent
+    from tinyagent_helpers.mac.simulated import SimulatedMac
+    from tinyagent_helpers.planner import ModelJoiner
+    from tinyagent_helpers.tools import bind
+
     mac = SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset)
     joiner = ModelJoiner(planner.model, planner.template)
     run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
@@ -147,7 +148,7 @@ def _planner(options: argparse.Namespace) -> ModelPlanner:
 
 def retriever_of(name: str) -> Retriever:
     """No retrieval for "none", else the classifier in a folder, or the one that ships."""
-    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER, load_retriever
+    from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
     from tinyagent_helpers.toolrag import AllTools
 
     return AllTools() if name == "none" else load_retriever(NANO_RETRIEVER if name == "shipped" else name)
@@ -179,6 +180,43 @@ def run_plan(options: argparse.Namespace) -> int:
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
     print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
+    return 0
+
+
+def run_quantize(options: argparse.Namespace) -> int:
+    """Write a planner as a GGUF file, with a manifest beside it."""
+    from tinyagent_helpers.artifacts import digest, write_json
+    from tinyagent_helpers.models import NANO_ADAPTER, read_manifest
+    from tinyagent_helpers.quantize import export
+    from tinyagent_helpers.results import hardware
+    from tinyagent_helpers.transformers_model import load_trained
+
+    if options.output.suffix != ".gguf":
+        raise InputError(f"--output is {options.output}; it is a file whose name ends in .gguf")
+    if not options.model and options.profile != "nano":
+        raise InputError(f"no planner ships for the profile {options.profile}; give --model, what train wrote")
+    folder = Path(options.model or NANO_ADAPTER)
+    model = load_trained(profile(options.profile), folder)
+    if not model.template and not options.any_template:
+        raise InputError(
+            f"{folder} does not say what prompt template it was trained on; --any-template converts it all the same"
+        )
+    made = export(model.model, model.tokenizer, options.output, options.type, model.template)
+    kept = {key: value for key, value in read_manifest(folder).items() if key in ("profile", "tools", "examples")}
+    commands = [read_manifest(folder).get("command"), f"tinyagent quantize --type {options.type} --output FILE.gguf"]
+    if options.model:
+        commands[-1] += " --model ADAPTER"
+    result = kept | {
+        "command": "; ".join(filter(None, commands)),
+        "template": model.template,
+        "type": options.type,
+        "made of": digest(*sorted(folder.glob("*.safetensors"))),
+        "file": digest(options.output),
+        "megabytes": round(options.output.stat().st_size / 1e6, 2),
+        "hardware": hardware(),
+    }
+    write_json(options.output.with_name("manifest.json"), result)
+    print_json(result) if options.json else print(f"{options.output}: {result['megabytes']} MB, {made.name}")
     return 0
 
 
@@ -216,7 +254,7 @@ def _evaluation(options: argparse.Namespace) -> str:
     if options.server:
         commands[-1] += f" --model {options.model}" if options.model else ""
     elif options.model:
-        commands[-1] += " --model ADAPTER"
+        commands[-1] += " --model PLANNER"
         commands.insert(1, read_manifest(options.model).get("command") or "")
     return "; ".join(filter(None, commands))
 
@@ -225,14 +263,18 @@ def _measured(options: argparse.Namespace) -> dict[str, str]:
     """Digests of what an evaluation has read."""
     from tinyagent_helpers.artifacts import digest
     from tinyagent_helpers.evaluation import split_files
-    from tinyagent_helpers.models import NANO_ADAPTER
-    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER
+    from tinyagent_helpers.models import NANO_PLANNER
+    from tinyagent_helpers.quick_classifier import NANO_RETRIEVER
 
-    folders = {"model": "" if options.server else options.model or NANO_ADAPTER}
-    folders["retriever"] = {"none": "", "shipped": NANO_RETRIEVER}.get(options.retriever, options.retriever)
-    weights = {name: sorted(Path(folder).glob("*.safetensors")) for name, folder in folders.items() if folder}
+    paths = {"model": "" if options.server else options.model or NANO_PLANNER}
+    paths["retriever"] = {"none": "", "shipped": NANO_RETRIEVER}.get(options.retriever, options.retriever)
+    weights = {name: _weights(Path(path)) for name, path in paths.items() if path}
     made = {name: digest(*files) for name, files in weights.items() if files}
     return {"test_splits": digest(*split_files(options.data).values())} | made
+
+
+def _weights(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".gguf" else sorted(path.glob("*.safetensors"))
 
 
 def said(options: argparse.Namespace, names: Sequence[str]) -> str:

@@ -13,17 +13,17 @@ from typing import Any
 
 from tinyagent_helpers.alignment import DPO, GRPO, Aligning, aligning_pairs, prefer, reinforce
 from tinyagent_helpers.artifacts import InputError, digest_text, make_folder, read_json, read_jsonl, write_json
-from tinyagent_helpers.evaluation import read_test_splits
+from tinyagent_helpers.evaluation import needed_tools, read_test_splits
 from tinyagent_helpers.examples import training_pairs
-from tinyagent_helpers.models import TransformersModel, load_base, load_planner, read_manifest
-from tinyagent_helpers.planner import ModelPlanner
+from tinyagent_helpers.models import LanguageModel, read_manifest
+from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.preferences import Preference, preference_pairs
 from tinyagent_helpers.pretraining import Settings, new_model
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.scoring import arguments_agree, mcnemar, success, wilson
-from tinyagent_helpers.toolrag import Retriever
 from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, provenance, without_adapter
+from tinyagent_helpers.transformers_model import TransformersModel, load_base, load_trained
 
 LORA, FULL, OWN = "LoRA", "SFT, all weights", "LoRA, DPO on own mistakes"
 WAYS = ("base", "start", LORA, FULL, "LoRA, DPO", OWN, "LoRA, GRPO", "LoRA, GRPO, DPO")
@@ -34,15 +34,15 @@ Report = Callable[[str], None]
 @dataclass(frozen=True)
 class Comparing:
     """How much each way gets, meant to take about as long: the start learns from `rows` rows, fine-tuning without a second
-    step from twice as many; DPO goes on with `dpo` other rows, GRPO with `grpo`. `limit` requests of every test split judge."""
+    step from twice as many; DPO goes on with `dpo` other rows, GRPO with `grpo`. `limit` requests of every test split judge.
 
-    rows: int = 1_200
-    dpo: int = 240
-    grpo: int = 80
-    limit: int = 80
+    Prompts show the tools that are needed and no others, in training and in the tests: what is compared is planning, and a
+    planner learns that within minutes where it needs not learn to choose."""
 
-
-RATES = {"nano": 6e-3}  # for runs so short; elsewhere the usual one
+    rows: int = 600
+    dpo: int = 160
+    grpo: int = 40
+    limit: int = 60
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Ways:
         if way not in WAYS[1:]:
             raise InputError(f"there is no way {way!r}; choose one of {', '.join(WAYS[1:])}")
         half = len(self.rows) // 2
-        same = {"seed": self.seed, "validation": 0}
+        same = {"seed": self.seed, "validation": 0, "negatives": 0}
         dpo = replace(DPO[self.profile.name], rows=self.settings.dpo, **same)
         grpo = replace(GRPO[self.profile.name], rows=self.settings.grpo, **same)
         if way == "start":
@@ -82,9 +82,7 @@ class Ways:
         return [start, between, self._prefer(way, between, replace(dpo, rows=dpo.rows // 2))]
 
     def _tune(self, way: str, rows: Sequence[Mapping[str, Any]], full: bool = False) -> Path:
-        usual = SETTINGS[self.profile.name]
-        settings = replace(usual, rows=len(rows), rate=RATES.get(self.profile.name, usual.rate), seed=self.seed)
-        settings = replace(settings, all_tools=0.0, validation=0)
+        settings = replace(SETTINGS[self.profile.name], rows=len(rows), negatives=0, validation=0, seed=self.seed)
         settings = without_adapter(settings) if full else settings
         base = load_base(self.profile, four_bits=settings.four_bits)
         return _tune(self.profile, base, rows, self._folder(way), settings, self.report)
@@ -92,7 +90,7 @@ class Ways:
     def _prefer(self, way: str, start: Path, settings: Aligning) -> Path:
         folder, template = make_folder(self._folder(way)), template_of(self.profile, 0)
         weaker = (
-            load_planner(self.profile, start)
+            load_trained(self.profile, start)
             if way == OWN
             else TransformersModel(*load_base(self.profile), name="base")
         )
@@ -127,10 +125,10 @@ def rejected_pairs(
     prompts = [pair.prompt for pair in aligning_pairs(rows, template, settings, index)]
     asked = digest_text(repr((weaker.name, settings.longest, prompts)))
     if not path.exists():
-        started = time.monotonic()
+        started, worked = time.monotonic(), time.process_time()
         answers = weaker.complete(prompts, settings.longest)
         tokens = sum(map(weaker.count_tokens, [*prompts, *answers]))
-        took = {"seconds": time.monotonic() - started, "tokens": tokens}
+        took = {"seconds": time.monotonic() - started, "core_seconds": time.process_time() - worked, "tokens": tokens}
         write_json(path, {"asked": asked, "answers": answers} | took)
     kept = read_json(path)
     if kept.get("asked") != asked:
@@ -154,7 +152,6 @@ def compare(
     folder: Path,
     seeds: Sequence[int],
     settings: Comparing,
-    retriever: Retriever,
     report: Report,
 ) -> list[dict[str, Any]]:
     """Train every way with every seed, each seed with rows of its own, and measure them all on the same requests.
@@ -163,21 +160,23 @@ def compare(
         A row for every way, see `summary`. What was trained and measured is kept in `folder` and not done again.
 
     Raises:
-        InputError: there are too few training rows.
+        InputError: there are too few training rows, or the folder holds what was made of other settings or data.
     """
     tests, found = read_test_splits(data, settings.limit), {}
     for seed in seeds:
-        ways = Ways(profile, _rows(data, seed, 2 * settings.rows), folder / f"seed{seed}", seed, settings, report)
+        rows = _rows(data, seed, 2 * settings.rows)
+        ways = Ways(profile, rows, make_folder(folder / f"seed{seed}"), seed, settings, report)
         for way in WAYS:
-            kept = make_folder(ways.folder) / f"{way}.json"
-            if not kept.exists():
-                report(f"seed {seed}: {way}")
+
+            def measure(way: str = way, ways: Ways = ways) -> dict[str, Any]:
+                report(f"seed {ways.seed}: {way}")
                 steps = [] if way == "base" else ways.train(way)
-                planner = (
-                    load_planner(profile, steps[-1]) if steps else TransformersModel(*load_base(profile), name="base")
+                model = load_trained(profile, steps[-1]) if steps else TransformersModel(*load_base(profile), name=way)
+                return outcomes(_quick(model, ways.folder / f"{way}.gguf"), template_of(profile, 0), tests) | costs(
+                    steps
                 )
-                write_json(kept, outcomes(planner, template_of(profile, 0), tests, retriever) | costs(steps))
-            found[seed, way] = read_json(kept)
+
+            found[seed, way] = _once(ways.folder / f"{way}.json", (settings, rows, tests), measure)
     return summary(found, tests)
 
 
@@ -187,12 +186,11 @@ def measure_sizes(
     folder: Path,
     seeds: Sequence[int],
     settings: Comparing,
-    retriever: Retriever,
     report: Report,
 ) -> list[dict[str, Any]]:
     """Train planners of several sizes from random weights, all on the same rows, and measure them as `compare` does."""
     tests, found = read_test_splits(data, settings.limit), {}
-    tuning = without_adapter(replace(SETTINGS[profile.name], rows=settings.rows, all_tools=0.0, validation=0))
+    tuning = without_adapter(replace(SETTINGS[profile.name], rows=settings.rows, negatives=0, validation=0))
     for seed in seeds:
         rows = _rows(data, seed, settings.rows)
         for size in SIZES:
@@ -203,12 +201,23 @@ def measure_sizes(
                 model = new_model(Settings(layers=layers, heads=heads, width=width, seed=seed), tokenizer)
                 step = folder / f"seed{seed}" / size
                 _tune(profile, (model, tokenizer), rows, step, replace(tuning, seed=seed), report)
-                return outcomes(load_planner(profile, step), template_of(profile, 0), tests, retriever) | costs([step])
+                trained = _quick(load_trained(profile, step), folder / f"seed{seed}" / f"{size}.gguf")
+                return outcomes(trained, template_of(profile, 0), tests) | costs([step])
 
             found[seed, size] = _once(
                 make_folder(folder / f"seed{seed}") / f"{size}.json", (settings, rows, tests), measure
             )
     return summary(found, tests)
+
+
+def _quick(model: TransformersModel, path: Path) -> LanguageModel:
+    """The same model as llama.cpp runs it, in 16 bits, which on a CPU takes half the time; if it can be written for that."""
+    from tinyagent_helpers.quantize import Unconvertible, export
+
+    try:
+        return export(model.model, model.tokenizer, path, "F16", model.template)
+    except Unconvertible:
+        return model
 
 
 def _once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -235,26 +244,26 @@ def _rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:
 
 
 def outcomes(
-    model: TransformersModel,
+    model: LanguageModel,
     template: PromptTemplate,
     tests: Mapping[str, Sequence[Mapping[str, Any]]],
-    retriever: Retriever,
 ) -> dict[str, dict[str, list[bool]]]:
-    """For every split, which requests a planner gets right ("success"), and which with their arguments ("arguments")."""
-    planner, found = ModelPlanner(model, template, retriever), {"success": {}, "arguments": {}}
+    """For every split, which requests a planner gets right ("success"), and which with their arguments ("arguments"), shown
+    the tools needed."""
+    found: dict[str, dict[str, list[bool]]] = {"success": {}, "arguments": {}}
     for split, rows in tests.items():
-        plans = planner.write_all(rows)
-        pairs = [(plans[row["id"]].plan, row["plan"]) for row in rows]
+        plans = write_plans(model, template, rows, tools=needed_tools)
+        pairs = [(plans[row["id"]], row["plan"]) for row in rows]
         found["success"][split] = [success(*pair) for pair in pairs]
         found["arguments"][split] = [arguments_agree(*pair) for pair in pairs]
     return found
 
 
 def costs(steps: Sequence[Path]) -> dict[str, float]:
-    """Seconds and tokens of the steps of a way, the answers for pairs included."""
+    """Seconds, seconds of one processor core, and tokens of the steps of a way, the answers for pairs included."""
     kept = [read_json(step / "pairs.json") for step in steps if (step / "pairs.json").exists()]
     made = [*map(read_manifest, steps), *kept]
-    return {name: sum(one[name] for one in made) for name in ("seconds", "tokens")}
+    return {name: sum(one[name] for one in made) for name in ("seconds", "core_seconds", "tokens")}
 
 
 def summary(
@@ -272,7 +281,8 @@ def summary(
         low, high = wilson(round(n * sum(rates) / len(rates)), n)
         row = {"way": way, "seeds": len(seeds), "n": n}
         row |= {"M tokens": round(sum(run["tokens"] for run in runs) / len(runs) / 1e6, 3)}
-        row |= {"seconds": round(sum(run["seconds"] for run in runs) / len(runs))}
+        for name, unit in (("seconds", "seconds"), ("core_seconds", "core seconds")):
+            row[unit] = round(sum(run[name] for run in runs) / len(runs))
         for split in tests:
             row[f"{split.removeprefix('test_')}, %"] = _percent([_mean({split: run["success"][split]}) for run in runs])
         row |= {"all, %": _percent(rates), "interval": f"{100 * low:.0f} to {100 * high:.0f}"}

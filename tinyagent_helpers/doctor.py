@@ -92,6 +92,7 @@ def _libraries() -> Finding:
     needed = (
         "transformers",
         "torch",
+        "llama_cpp",
         "networkx",
         "pydantic",
         "papermill",

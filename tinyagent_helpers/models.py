@@ -1,32 +1,31 @@
-"""One interface to language models: transformers in this process, or any OpenAI-compatible server.
+"""One interface to language models: llama.cpp or transformers in this process, or any OpenAI-compatible server.
 
 A prompt goes in as one text. A model with a chat template gets it as the user's message, any other as it is. Text comes out
 up to and with `END_OF_PLAN`, or until the model stops by itself. Decoding is greedy, unless samples are asked for. Weights are
-read from safetensors only.
+read from GGUF and safetensors only. Nothing here imports torch, whose start alone takes longer than a plan.
 """
 
+import codecs
 import os
-import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, TextIteratorStreamer
-from transformers.utils.logging import disable_progress_bar
-
-from tinyagent_helpers.artifacts import DATA, InputError, digest, read_json
+from tinyagent_helpers.artifacts import DATA, InputError, read_json
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import Profile
 
-disable_progress_bar()
 NANO_BASE = DATA / "models" / "nano-base"
 NANO_ADAPTER = DATA / "models" / "nano-adapter"
+NANO_PLANNER = DATA / "models" / "nano-planner" / "planner.gguf"  # the two in one file, for llama.cpp
 MAX_NEW_TOKENS = 300
-UNSEEN = -100  # the label of a token that is not learned
 CHAT_OPTIONS = {"enable_thinking": False}  # a plan is wanted at once, also of models that could think aloud first
+SMALL = (
+    50e6  # bytes; so small a model gains a twentieth of a second from two threads, and loses many if they have to wait
+)
+TEMPLATE_KEY = "tinyagent.template"  # where a GGUF file says what prompt template it was trained on
 
 
 class LanguageModel(Protocol):
@@ -47,109 +46,75 @@ class LanguageModel(Protocol):
         """The continuations of many prompts."""
 
 
-class TransformersModel:
-    """A model in this process. `batch` is how many prompts are continued at once."""
+class LlamaCppModel:
+    """A GGUF file in this process, through llama.cpp. What a prompt begins with in common with the last one is not read again.
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str, template: str = "", batch: int = 16):
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.name, self.template, self.batch = name, template, batch
-        self.context = model.config.max_position_embeddings
-        self._own_end = tokenizer.eos_token == END_OF_PLAN  # else the end of a plan is text like any other
+    Raises:
+        InputError: the file is not there, or not a model that llama.cpp can read.
+    """
+
+    def __init__(self, path: str | Path):
+        from llama_cpp import Llama
+        from psutil import cpu_count
+
+        if not Path(path).is_file():
+            raise InputError(f"there is no file {path}; make one with tinyagent quantize")
+        small = Path(path).stat().st_size < SMALL
+        threads = {"n_threads": 1 if small else cpu_count(logical=False) or 1}
+        threads["n_threads_batch"] = threads["n_threads"]
+        try:
+            self._llama = Llama(str(path), n_ctx=0, n_gpu_layers=-1, verbose=False, **threads)
+        except ValueError as error:
+            raise InputError(f"llama.cpp cannot read {path} ({error}); is it a whole GGUF file?") from None
+        weakref.finalize(self, self._llama.close)  # before the interpreter takes apart what closing needs
+        self.name, self.template = Path(path).stem, self._llama.metadata.get(TEMPLATE_KEY, "")
+        self.context = self._llama.n_ctx()
+        self._chat = self._llama.metadata.get("tokenizer.chat_template")
+
+    def ids(self, prompt: str) -> list[int]:
+        """The tokens that the model reads for a prompt."""
+        if self._chat:
+            prompt = self._rendered(prompt)
+        return self._llama.tokenize(prompt.encode(), add_bos=not self._chat, special=True)
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""
         return len(self.ids(prompt))
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
-        """The continuation, piece by piece; generation runs in a thread and stops when nobody listens any more."""
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=not self._own_end)
-        abandoned, failed = threading.Event(), []
-
-        def work() -> None:
-            try:
-                self._generate([self.ids(prompt)], limit, streamer, lambda *_: abandoned.is_set())
-            except Exception as error:  # whatever it is, it is raised where the stream is read
-                failed.append(error)
-            finally:
-                streamer.end()
-
-        worker = threading.Thread(target=work, daemon=True)
-        worker.start()
-        try:
-            yield from _until_end(streamer)
-            if failed:
-                raise failed[0]
-        finally:
-            abandoned.set()
-            worker.join()
+        """The continuation, piece by piece."""
+        return until_end(self._pieces(prompt, limit))
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
-        """The continuations of many prompts, those of like length together; in the order of the prompts."""
-        ids = [self.ids(prompt) for prompt in prompts]
-        texts, order = {}, sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        for start in range(0, len(order), self.batch):
-            numbers = order[start : start + self.batch]
-            made = self.tokenizer.batch_decode(
-                self._generate([ids[i] for i in numbers], limit), skip_special_tokens=not self._own_end
-            )
-            texts |= {i: "".join(_until_end([text])) for i, text in zip(numbers, made, strict=True)}
-        return [texts[i] for i in range(len(prompts))]
+        """The continuations, one after another."""
+        return ["".join(self.stream(prompt, limit)) for prompt in prompts]
 
-    def sample(
-        self, prompt: str, count: int, temperature: float = 1.0, seed: int = 0, limit: int = MAX_NEW_TOKENS
-    ) -> list[str]:
-        """Continuations drawn by chance: each token as often as the model thinks it likely, at this temperature."""
-        torch.manual_seed(seed)
-        made = self._generate([self.ids(prompt)] * count, limit, temperature=temperature)
-        texts = self.tokenizer.batch_decode(made, skip_special_tokens=not self._own_end)
-        return ["".join(_until_end([text])) for text in texts]
+    def _pieces(self, prompt: str, limit: int) -> Iterator[str]:
+        decoder, end = codecs.getincrementaldecoder("utf-8")("replace"), self._llama.token_eos()
+        for token in islice(self._llama.generate(self.ids(prompt), temp=0.0), limit):
+            text = decoder.decode(self._llama.detokenize([token], special=True))
+            if token != end or text == END_OF_PLAN:
+                yield text
+            if token == end:
+                return
 
-    def ids(self, prompt: str) -> list[int]:
-        """The tokens that the model reads for a prompt."""
-        if not self.tokenizer.chat_template:
-            return self.tokenizer(prompt)["input_ids"]
-        message = [{"role": "user", "content": prompt}]
-        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, **CHAT_OPTIONS)
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _rendered(self, prompt: str) -> str:
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-    @torch.inference_mode()
-    def _generate(
-        self, prompts: Sequence[list[int]], limit: int, streamer: Any = None, stop: Any = None, temperature: float = 0.0
-    ) -> torch.Tensor:
-        """Continue prompts together, greedily at temperature 0. What they have in common, such as the tools, is read once:
-        (prompts, new tokens)."""
-        shared = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)
-        longest, pad, device = max(map(len, prompts)), self.tokenizer.pad_token_id, self.model.device
-        fill = [longest - len(ids) for ids in prompts]  # stands between what is shared and the rest
-        ids = [p[:shared] + [pad] * n + p[shared:] for p, n in zip(prompts, fill, strict=True)]
-        seen = [[1] * shared + [0] * n + [1] * (len(p) - shared) for p, n in zip(prompts, fill, strict=True)]
-        cache = DynamicCache(config=self.model.config)
-        if shared and len(prompts) > 1:
-            start = torch.tensor([prompts[0][:shared]], device=device)
-            self.model(input_ids=start, past_key_values=cache, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(prompts))
-        made = self.model.generate(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=torch.tensor(seen, device=device),
-            past_key_values=cache,
-            tokenizer=self.tokenizer,
-            stop_strings=None if self._own_end else [END_OF_PLAN],
-            stopping_criteria=[stop] if stop else None,
-            streamer=streamer,
-            max_new_tokens=limit,
-            pad_token_id=pad,
-            **({"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}),
-        )
-        return made[:, longest:]
+        marks = {name: self._llama.detokenize([id], special=True).decode() if id >= 0 else "" for name, id in (
+            ("eos_token", self._llama.token_eos()), ("bos_token", self._llama.token_bos())
+        )}  # fmt: skip
+        message = {"role": "user", "content": prompt}
+        return Jinja2ChatFormatter(self._chat, **marks)(messages=[message], **CHAT_OPTIONS).prompt
 
 
 class ServerModel:
     """A model behind an OpenAI-compatible server: llama.cpp, vLLM, Ollama, LM Studio or a hosted one."""
 
     def __init__(self, url: str, name: str, *, template: str = "", context: int = 32_768, timeout: float = 60.0):
-        self.name, self.template, self.context = name, template, context
         from openai import OpenAI  # takes a second, which a cold `ask` does not have
 
+        self.name, self.template, self.context = name, template, context
         self._client = OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=timeout)
 
     def count_tokens(self, prompt: str) -> int:
@@ -173,7 +138,7 @@ class ServerModel:
                 temperature=0,
                 stream=True,
             ) as chunks:
-                yield from _until_end(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+                yield from until_end(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         except (APIError, HTTPError) as error:
             raise InputError(
                 f"{self.name} does not answer ({error}); check the URL, the model's name and the key"
@@ -184,7 +149,7 @@ class ServerModel:
         return ["".join(self.stream(prompt, limit)) for prompt in prompts]
 
 
-def _until_end(pieces: Any) -> Iterator[str]:
+def until_end(pieces: Iterable[str]) -> Iterator[str]:
     """Pieces of text up to and with the end of the plan, wherever it is cut."""
     seen = given = ""
     for piece in pieces:
@@ -197,100 +162,25 @@ def _until_end(pieces: Any) -> Iterator[str]:
             return
 
 
-def load_base(profile: Profile, path: str | Path = "", four_bits: bool = False) -> tuple[Any, Any]:
-    """The model and tokenizer that a profile's planner starts from, or those at `path` (a folder or the hub's name).
-
-    Raises:
-        InputError: they are not there, or the profile may not fetch them.
-    """
-    source = str(path) or (str(NANO_BASE) if profile.name == "nano" else profile.planner)
-    arguments: dict[str, Any] = {"local_files_only": not profile.network}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
-        if four_bits:
-            from transformers import BitsAndBytesConfig
-
-            arguments["quantization_config"] = BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-            )
-            arguments["device_map"] = {"": device()}
-        dtype = torch.bfloat16 if device().type == "cuda" and profile.name != "nano" else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=dtype, **arguments)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        why = (str(error).splitlines() or [repr(error)])[0]
-        raise InputError(
-            f"the model {source} cannot be loaded: {why}; give a folder with a model, or, with a network, the hub's name"
-        ) from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model if four_bits else model.to(device()), tokenizer
-
-
-def device() -> torch.device:
-    """Where models live: this process' GPU, if there is one (LOCAL_RANK is set by `accelerate launch`), or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def computes_bf16() -> bool:
-    """Whether this machine computes in bfloat16. Processors without AVX-512 or AMX for it only imitate it: one with AVX2 alone
-    multiplied matrices 70 times slower than in 32 bits."""
-    if device().type != "cpu":
-        return True
-    can = torch.cpu.get_capabilities()
-    return any(can.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """What a model is made of, as training left it; nothing for a model from elsewhere."""
-    path = Path(folder) / "manifest.json"
+    folder = Path(folder)
+    path = (folder.parent if folder.suffix == ".gguf" else folder) / "manifest.json"
     return read_json(path) if path.exists() else {}
 
 
-def load_planner(profile: Profile, path: str | Path = "") -> TransformersModel:
-    """A tuned planner: the folder that fine-tuning left (an adapter or a whole model, with its manifest), or, on nano and
-    without a path, the one that ships.
+def load_planner(profile: Profile, path: str | Path = "") -> LanguageModel:
+    """A tuned planner: a GGUF file, or the folder that fine-tuning left (an adapter or a whole model, with its manifest); on
+    nano and without a path, the one that ships.
 
     Raises:
         InputError: it is not there, or not what it should be.
     """
     if not path and profile.name != "nano":
         raise InputError(f"no planner ships for the profile {profile.name}; give --model, the folder that train wrote")
-    folder = Path(path or NANO_ADAPTER)
-    manifest = read_manifest(folder)
-    if (folder / "adapter_config.json").exists():
-        base = manifest.get("base") or (NANO_BASE if profile.name == "nano" else "")
-        model, tokenizer = load_base(profile, base)
-        if (weights := manifest.get("weights")) and weights != digest(Path(base or NANO_BASE) / "model.safetensors"):
-            raise InputError(
-                f"the adapter in {folder} was trained on other weights than those in {base}; train it again"
-            )
-        add_adapter(model, folder)
-    else:
-        model, tokenizer = load_base(profile, folder)
-    return TransformersModel(model, tokenizer, name=folder.name, template=manifest.get("template", ""))
+    path = Path(path or NANO_PLANNER)
+    if path.suffix == ".gguf":
+        return LlamaCppModel(path)
+    from tinyagent_helpers.transformers_model import load_trained
 
-
-@torch.no_grad()
-def add_adapter(model: Any, folder: Path, scale: float = 1.0) -> None:
-    """Add a LoRA adapter to the weights it was trained beside: W + scale * alpha / r * B A (Hu et al., 2021, section 4.1).
-
-    Raises:
-        InputError: it is for a model with other layers, or of another kind.
-    """
-    config = read_json(folder / "adapter_config.json")
-    if more := [key for key in ("use_dora", "use_rslora", "alpha_pattern", "rank_pattern") if config.get(key)]:
-        raise InputError(f"the adapter in {folder} uses {', '.join(more)}, which is not plain LoRA; train one without")
-    try:
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"the adapter in {folder} cannot be read ({error}); train it again") from None
-    for name, a in tensors.items():
-        if ".lora_A." in name:
-            b, layer = tensors[name.replace(".lora_A.", ".lora_B.")], name.removeprefix("base_model.model.")
-            try:
-                weight = model.get_submodule(layer.removesuffix(".lora_A.weight")).weight
-                weight += (scale * config["lora_alpha"] / config["r"] * (b.float() @ a.float())).to(weight)
-            except (AttributeError, RuntimeError) as error:
-                raise InputError(f"the adapter in {folder} was trained on another base ({error})") from None
+    return load_trained(profile, path)

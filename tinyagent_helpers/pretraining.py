@@ -24,12 +24,14 @@ from transformers.utils.logging import disable_progress_bar
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
 from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson, sheets
-from tinyagent_helpers.models import UNSEEN, TransformersModel, computes_bf16, device, read_manifest
+from tinyagent_helpers.models import read_manifest
+from tinyagent_helpers.muon import Muon
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE, SEPARATOR
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import success
 from tinyagent_helpers.teacher import VALUES
+from tinyagent_helpers.transformers_model import UNSEEN, TransformersModel, computes_bf16, device
 
 disable_progress_bar()  # progress is one line of text, see `pretrain`
 PAD = "<pad>"
@@ -228,9 +230,7 @@ def new_optimizers(model: LlamaForCausalLM, settings: Settings) -> list[torch.op
     """Muon for the hidden matrices, AdamW for embeddings and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    muon = torch.optim.Muon(
-        matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay, adjust_lr_fn="original"
-    )
+    muon = Muon(matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay, adjust_lr_fn="original")
     return [muon, torch.optim.AdamW(others, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)]
 
 

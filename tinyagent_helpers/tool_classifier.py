@@ -14,14 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from tinyagent_helpers.artifacts import DATA, InputError, write_json
-from tinyagent_helpers.models import NANO_BASE, device, read_manifest
-from tinyagent_helpers.toolrag import Above
-from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
+from tinyagent_helpers.artifacts import InputError, write_json
+from tinyagent_helpers.models import NANO_BASE
+from tinyagent_helpers.quick_classifier import LONGEST, NANO_RETRIEVER, SCALE, Calibrated, finished_manifest
+from tinyagent_helpers.transformers_model import device
 
-NANO_RETRIEVER = DATA / "models" / "nano-retriever"
-LONGEST = 256  # tokens of a request that are read
-SCALE = ".scale"
 QUIET = -6.0  # the first logit of every tool and token: before training nothing asks for a tool
 
 
@@ -42,16 +39,12 @@ class ToolClassifier(nn.Module):
         return logits.masked_fill(attention_mask[..., None] == 0, -torch.inf).logsumexp(dim=1)
 
 
-class Classifier:
+class Classifier(Calibrated):
     """A trained classifier as a scorer: calibrated probabilities for the tools in `names`."""
 
     def __init__(self, model: ToolClassifier, tokenizer: PreTrainedTokenizerBase, names: Sequence[str]):
-        self.model, self.tokenizer, self.names = model.eval(), tokenizer, list(names)
-        self.slope, self.offset, self.threshold = 1.0, 0.0, 0.5  # see `calibrate` and `choose_threshold`
-
-    def scores(self, requests: Sequence[str]) -> np.ndarray:
-        """The probability that each tool is needed, (requests, tools)."""
-        return 1 / (1 + np.exp(-(self.slope * self.logits(requests) + self.offset)))
+        super().__init__(names)
+        self.model, self.tokenizer = model.eval(), tokenizer
 
     def logits(self, requests: Sequence[str]) -> np.ndarray:
         """What the model says before it is calibrated, (requests, tools)."""
@@ -144,13 +137,7 @@ def load_classifier(folder: str | Path = "") -> Classifier:
         InputError: it is not there, broken or unfinished, or its tools are described otherwise now.
     """
     folder = Path(folder or NANO_RETRIEVER)
-    made = read_manifest(folder)
-    if not made.get("finished"):
-        raise InputError(f"there is no finished retriever in {folder}; train one with tinyagent train-retriever")
-    if made["tools_hash"] != tools_hash():
-        raise InputError(
-            f"the retriever in {folder} was trained for tools that are described otherwise now; train it again"
-        )
+    made = finished_manifest(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True), dtype=torch.float32)
@@ -162,9 +149,3 @@ def load_classifier(folder: str | Path = "") -> Classifier:
     classifier = Classifier(model.to(device()), tokenizer, made["tools"])
     classifier.slope, classifier.offset, classifier.threshold = made["slope"], made["offset"], made["threshold"]
     return classifier
-
-
-def load_retriever(folder: str | Path = "", tools: Mapping[str, Tool] = MAC_TOOLS) -> Above:
-    """The classifier in a folder, or the one that ships, as a retriever with the threshold chosen for it."""
-    classifier = load_classifier(folder)
-    return Above(classifier, classifier.threshold, tools)

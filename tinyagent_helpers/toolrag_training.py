@@ -19,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from tinyagent_helpers.artifacts import InputError, digest_text, make_folder
 from tinyagent_helpers.examples import two_in_one
-from tinyagent_helpers.models import device, read_manifest
+from tinyagent_helpers.models import read_manifest
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.results import hardware
@@ -43,6 +43,7 @@ from tinyagent_helpers.trainer import (
     processes,
     whole_checkpoint,
 )
+from tinyagent_helpers.transformers_model import device
 
 
 @dataclass(frozen=True)

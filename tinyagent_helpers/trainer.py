@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
 from tinyagent_helpers.artifacts import InputError
-from tinyagent_helpers.models import UNSEEN
+from tinyagent_helpers.transformers_model import UNSEEN
 
 SAVE_STEPS = 50
 # trl 1.16 speaks of checkpointing in words that transformers 5.23 has renamed
@@ -57,25 +57,31 @@ def is_main() -> bool:
 
 
 class Timed(Trainer):
-    """A trainer that notes in each log entry the seconds since the last one: what a run that was interrupted and went on has
-    taken is their sum."""
+    """A trainer that notes in each log entry the seconds since the last one, those of the clock and those that processor cores
+    worked: what a run that was interrupted and went on has taken is their sum."""
 
     _since = None
 
     def log(self, logs, *args, **kwargs):
         """Also note the seconds."""
-        now = time.monotonic()
-        logs["took"], self._since = round(now - (self._since or now), 3), now
+        now = _clocks()
+        for clock, time_now in now.items():
+            logs[clock] = round(time_now - (self._since or now)[clock], 3)
+        self._since = now
         super().log(logs, *args, **kwargs)
 
     def train(self, *args, **kwargs):
-        """Train; the clock starts here."""
-        self._since = time.monotonic()
+        """Train; the clocks start here."""
+        self._since = _clocks()
         return super().train(*args, **kwargs)
 
-    def seconds(self) -> float:
-        """What the run has taken, over all processes that worked on it."""
-        return round(sum(entry.get("took", 0.0) for entry in self.state.log_history), 1)
+    def seconds(self, clock: str = "took") -> float:
+        """What the run has taken, over all processes that worked on it; by the clock "cores_took", seconds of one core."""
+        return round(sum(entry.get(clock, 0.0) for entry in self.state.log_history), 1)
+
+
+def _clocks() -> dict[str, float]:
+    return {"took": time.monotonic(), "cores_took": time.process_time()}
 
 
 class Measured(Timed):

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig, prepare_model_for_kbit_training, set_peft_model_state_dict
@@ -22,14 +21,8 @@ from trl import SFTConfig
 
 from tinyagent_helpers.artifacts import InputError, digest, digest_text, make_folder, read_json, read_jsonl, write_json
 from tinyagent_helpers.examples import ALL_TOOLS, Pair, training_pairs
-from tinyagent_helpers.models import (
-    CHAT_OPTIONS,
-    NANO_BASE,
-    TransformersModel,
-    computes_bf16,
-    load_base,
-    read_manifest,
-)
+from tinyagent_helpers.models import CHAT_OPTIONS, NANO_BASE, read_manifest
+from tinyagent_helpers.muon import Muon
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
@@ -46,6 +39,7 @@ from tinyagent_helpers.trainer import (
     processes,
     whole_checkpoint,
 )
+from tinyagent_helpers.transformers_model import TransformersModel, computes_bf16, load_base
 
 disable_progress_bar()
 
@@ -225,6 +219,7 @@ def finish(trainer: Measured, folder: Path, made_of: Mapping[str, Any], keep: Se
         "tokens": trainer.tokens(),
         "log": [entry for entry in noted if len(entry) > 1],
         "seconds": trainer.seconds(),
+        "core_seconds": trainer.seconds("cores_took"),
         "hardware": hardware(),
         "finished": True,
     }
@@ -276,7 +271,7 @@ def make_trainer(
         eval_dataset=Dataset.from_list([_columns(pairs[0], tokenizer)]) if validation else None,
         processing_class=tokenizer,
         peft_config=adapter(settings) if settings.rank else None,
-        optimizer_cls_and_kwargs=(torch.optim.Muon, muon) if settings.muon else None,
+        optimizer_cls_and_kwargs=(Muon, muon) if settings.muon else None,
         callbacks=[Progress(report), Checkpoints()],
         measure=measuring(tokenizer, template, validation, index=index),
     )

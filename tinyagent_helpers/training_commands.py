@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import make_folder
-from tinyagent_helpers.commands import print_json, record, retriever_of, said
+from tinyagent_helpers.commands import print_json, record, said
 from tinyagent_helpers.profiles import profile
 
 
@@ -106,8 +106,9 @@ def run_prefer(options: argparse.Namespace) -> int:
     """DPO on an adapter: right plans against those of a weaker model."""
     from tinyagent_helpers.alignment import DPO, prefer
     from tinyagent_helpers.comparison import rejected_pairs
-    from tinyagent_helpers.models import TransformersModel, load_base, load_planner
+    from tinyagent_helpers.models import load_planner
     from tinyagent_helpers.preferences import Review
+    from tinyagent_helpers.transformers_model import TransformersModel, load_base
 
     chosen, settings, start = profile(options.profile), _aligning(options, DPO), Path(options.start)
     train, validation, template, index = _aligned_on(options, settings)
@@ -205,17 +206,14 @@ def _compared(options: argparse.Namespace, work: Any, name: str) -> int:
     from tinyagent_helpers.evaluation import split_files
     from tinyagent_helpers.models import NANO_BASE
     from tinyagent_helpers.synthesis import command_of
-    from tinyagent_helpers.tool_classifier import NANO_RETRIEVER
 
     changes = {key: value for key in ("rows", "limit") if (value := getattr(options, key)) is not None}
-    settings, retriever = Comparing(**changes), retriever_of("shipped")
-    rows = work(profile(options.profile), options.data, options.output, options.seeds, settings, retriever, _report)
+    rows = work(profile(options.profile), options.data, options.output, options.seeds, Comparing(**changes), _report)
     if options.record:
         given = said(options, ("rows", "limit", "profile")) + f" --seeds {' '.join(map(str, options.seeds))}"
         command = f"{command_of(options.data)}; tinyagent {options.command} --data DIR --output RUNS{given}"
         seconds = sum(row["seconds"] * row["seeds"] for row in rows)
         read = {"test_splits": digest(*split_files(options.data).values())}
-        read["retriever"] = digest(*sorted(NANO_RETRIEVER.glob("*.safetensors")))
         if options.profile == "nano":
             read["base"] = digest(NANO_BASE / "model.safetensors")
         record(name, rows, command, options.profile, options.seeds[0], seconds, **read)
