@@ -11,7 +11,7 @@ from tinyagent_helpers.agent import Agent
 from tinyagent_helpers.artifacts import DATA, digest, read_json, read_jsonl
 from tinyagent_helpers.evaluation import needed_tools
 from tinyagent_helpers.mac.simulated import SimulatedMac
-from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, load_planner
+from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, NANO_PLANNER, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, write_plans
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
@@ -19,9 +19,10 @@ from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.toolrag import figures
 from tinyagent_helpers.tools import MAC_TOOLS, bind, tools_hash
+from tinyagent_helpers.transformers_model import load_trained
 
 NOW = datetime(2024, 5, 24, 9)
-SHIPPED = (NANO_BASE, NANO_ADAPTER, NANO_RETRIEVER)
+SHIPPED = (NANO_BASE, NANO_ADAPTER, NANO_PLANNER.parent, NANO_RETRIEVER)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_base_and_adapter_were_made_for_this_template_and_these_tools():
 
 def test_only_safe_and_small_files_ship():
     files = [path for folder in SHIPPED for path in folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".gguf"}
     assert read_json(NANO_ADAPTER / "adapter_config.json")["base_model_name_or_path"] is None, (
         "nobody else has that path"
     )
@@ -48,6 +49,18 @@ def test_only_safe_and_small_files_ship():
     with safe_open(NANO_BASE / "model.safetensors", "pt") as tensors:
         parameters = sum(tensors.get_tensor(key).numel() for key in tensors.keys())
     assert 5e6 <= parameters <= 10e6
+
+
+def test_the_gguf_file_is_the_adapter_that_ships(planner):
+    made = read_json(NANO_PLANNER.parent / "manifest.json")
+    assert made["made of"] == digest(*sorted(NANO_ADAPTER.glob("*.safetensors"))), "quantize again, then ship"
+    assert made["file"] == digest(NANO_PLANNER) and made["tools"] == tools_hash()
+    assert planner.template == made["template"] == NANO_TEMPLATE.hash
+    rows = list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))[:24]
+    whole = load_trained(PROFILES["nano"], NANO_ADAPTER)
+    assert [planner.ids(row["request"]) for row in rows] == [whole.ids(row["request"]) for row in rows]
+    plans = [write_plans(model, NANO_TEMPLATE, rows, tools=needed_tools) for model in (planner, whole)]
+    assert plans[0] == plans[1]
 
 
 def test_the_retriever_was_made_for_these_tools_and_finds_them():

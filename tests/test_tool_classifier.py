@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import DebertaV2Config, DebertaV2Model, LlamaModel
 
+from tinyagent_helpers import quick_classifier
 from tinyagent_helpers import tool_classifier as module
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.models import NANO_BASE
@@ -90,7 +91,7 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
     (broken / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read"):
         load_classifier(broken)
-    monkeypatch.setattr(module, "tools_hash", lambda: "other")
+    monkeypatch.setattr(quick_classifier, "tools_hash", lambda: "other")
     with pytest.raises(InputError, match="described otherwise"):
         load_classifier(trained[0])
     with pytest.raises(InputError, match="run tinyagent synthesize"):

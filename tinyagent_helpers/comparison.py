@@ -40,8 +40,8 @@ class Comparing:
     planner learns that within minutes where it needs not learn to choose."""
 
     rows: int = 600
-    dpo: int = 160
-    grpo: int = 40
+    dpo: int = 128
+    grpo: int = 56
     limit: int = 60
 
 
@@ -163,6 +163,7 @@ def compare(
         InputError: there are too few training rows, or the folder holds what was made of other settings or data.
     """
     tests, found = read_test_splits(data, settings.limit), {}
+    usual = [kind[profile.name] for kind in (SETTINGS, DPO, GRPO)]
     for seed in seeds:
         rows = _rows(data, seed, 2 * settings.rows)
         ways = Ways(profile, rows, make_folder(folder / f"seed{seed}"), seed, settings, report)
@@ -176,7 +177,7 @@ def compare(
                     steps
                 )
 
-            found[seed, way] = _once(ways.folder / f"{way}.json", (settings, rows, tests), measure)
+            found[seed, way] = _once(ways.folder / f"{way}.json", (settings, usual, rows, tests), measure)
     return summary(found, tests)
 
 
@@ -205,7 +206,7 @@ def measure_sizes(
                 return outcomes(trained, template_of(profile, 0), tests) | costs([step])
 
             found[seed, size] = _once(
-                make_folder(folder / f"seed{seed}") / f"{size}.json", (settings, rows, tests), measure
+                make_folder(folder / f"seed{seed}") / f"{size}.json", (settings, tuning, rows, tests), measure
             )
     return summary(found, tests)
 

@@ -74,8 +74,12 @@ class LlamaCppModel:
     def ids(self, prompt: str) -> list[int]:
         """The tokens that the model reads for a prompt."""
         if self._chat:
-            prompt = self._rendered(prompt)
-        return self._llama.tokenize(prompt.encode(), add_bos=not self._chat, special=True)
+            return self.tokens(self._rendered(prompt))
+        return self._llama.tokenize(prompt.encode(), add_bos=True, special=True)  # if the model wants one
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, and no others."""
+        return self._llama.tokenize(text.encode(), add_bos=False, special=True)
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""

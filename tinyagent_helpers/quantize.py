@@ -26,7 +26,7 @@ TYPES = {
 # How text is cut before byte pairs are merged: llama.cpp has these rules built in, by name, and reads no others. They differ
 # in how many digits stay together.
 CUTS = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}": "qwen2"}
-HARD = "Text  Sid\tO'Neil: “naïve” 東京 🙂\n\n\n12345 $1 x=[\"a\", 'b']  \n I'm 3.50€ <END_OF_PLAN>"
+HARD = "Whatever the calendar reminds you of. Text  Sid\tO'Neil: “naïve” 東京 🙂\n\n\n12345 $1 x=[\"a\", 'b']  \n I'm 3.50€ <END_OF_PLAN>"
 
 
 class Unconvertible(InputError):
@@ -66,9 +66,9 @@ def check_tokens(made: LlamaCppModel, tokenizer: PreTrainedTokenizerBase) -> Non
     Raises:
         InputError: it does not.
     """
-    text = tokenizer(HARD)["input_ids"]
-    if (found := made.ids(HARD)) != text:
-        raise InputError(f"the GGUF file reads other tokens than its tokenizer: {found} for {text}")
+    right = tokenizer(HARD, add_special_tokens=False)["input_ids"]
+    if (found := made.tokens(HARD)) != right:
+        raise InputError(f"the GGUF file reads other tokens than its tokenizer: {found} for {right}")
 
 
 def write_gguf(
@@ -94,6 +94,8 @@ def write_gguf(
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_vocab_size(config.vocab_size)
     _add_vocabulary(writer, tokenizer, config.vocab_size)
