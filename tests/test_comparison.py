@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tinyagent_helpers import comparison
+from tinyagent_helpers import comparison, sizes
 from tinyagent_helpers.artifacts import InputError, read_json
-from tinyagent_helpers.comparison import LORA, WAYS, Comparing, Ways, compare, measure_sizes, summary
+from tinyagent_helpers.comparison import LORA, WAYS, Comparing, Ways, compare, summary
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.scoring import mcnemar
 from tinyagent_helpers.synthesis import RecordedTeacher, synthesize
@@ -18,7 +18,7 @@ NANO, SMALL = PROFILES["nano"], Comparing(rows=4, dpo=4, grpo=4, limit=1)
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A little data, and settings that take seconds."""
-    synthesize(RecordedTeacher(), 150, 0, tmp_path / "data")
+    synthesize(RecordedTeacher(), 420, 0, tmp_path / "data")
     for settings in (comparison.DPO, comparison.GRPO):
         short = replace(settings["nano"], batch=4, micro_batch=4, generations=2, longest=12)
         monkeypatch.setitem(settings, "nano", short)
@@ -48,11 +48,16 @@ def test_every_way_is_trained_once_and_measured(small):
         compare(NANO, small / "data", small / "runs", [0], replace(SMALL, limit=2), said.append)
 
 
-@pytest.mark.minutes
 def test_sizes_are_measured_from_random_weights(small, monkeypatch):
-    monkeypatch.setattr(comparison, "SIZES", {"tiny": (1, 1, 64), "small": (2, 2, 128)})
-    rows = measure_sizes(NANO, small / "data", small / "runs", [0], SMALL, print)
+    monkeypatch.setattr(sizes, "SIZES", {"tiny": (1, 1, 64), "small": (2, 2, 128)})
+    said, parts = [], (NANO, small / "data", small / "runs", [0], replace(SMALL, rows=320))
+    rows = sizes.measure_sizes(*parts, said.append)
     assert [row["way"] for row in rows] == ["tiny", "small"] and "p" not in rows[0]
+    assert rows[0]["M tokens"] == rows[1]["M tokens"] > 0 and rows[0]["n"] == 4
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in said if "loss" in line]
+    assert losses[1] < losses[0] - 0.5 and losses[3] < losses[2] - 0.5, "both learn"
+    said.clear()
+    assert sizes.measure_sizes(*parts, said.append) == rows and not said
 
 
 def test_too_little_data_and_unknown_ways_are_said(small):

@@ -1,7 +1,7 @@
-"""Which way of training makes a small planner better? The same start, rows and tests for all; and does size help?
+"""Which way of training makes a small planner better? The same start, rows and tests for all.
 
-Source of the questions: TinyLLM (arXiv 2511.22138). Read and discussed in notebook 05; made by `tinyagent compare` and
-`tinyagent sizes`, whose runs are kept and gone on with.
+Source of the question: TinyLLM (arXiv 2511.22138). Read and discussed in notebook 05; made by `tinyagent compare`, whose
+runs are kept and gone on with.
 """
 
 import time
@@ -18,16 +18,15 @@ from tinyagent_helpers.examples import training_pairs
 from tinyagent_helpers.models import LanguageModel, read_manifest
 from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.preferences import Preference, preference_pairs
-from tinyagent_helpers.pretraining import Settings, new_model
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.scoring import arguments_agree, mcnemar, success, wilson
+from tinyagent_helpers.tools import Tool
 from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, provenance, without_adapter
 from tinyagent_helpers.transformers_model import TransformersModel, load_base, load_trained
 
 LORA, FULL, OWN = "LoRA", "SFT, all weights", "LoRA, DPO on own mistakes"
 WAYS = ("base", "start", LORA, FULL, "LoRA, DPO", OWN, "LoRA, GRPO", "LoRA, GRPO, DPO")
-SIZES = {"1.4M": (4, 2, 128), "6.2M": (6, 4, 256), "12M": (8, 5, 320)}  # layers, heads, width
 Report = Callable[[str], None]
 
 
@@ -165,7 +164,7 @@ def compare(
     tests, found = read_test_splits(data, settings.limit), {}
     usual = [kind[profile.name] for kind in (SETTINGS, DPO, GRPO)]
     for seed in seeds:
-        rows = _rows(data, seed, 2 * settings.rows)
+        rows = training_rows(data, seed, 2 * settings.rows)
         ways = Ways(profile, rows, make_folder(folder / f"seed{seed}"), seed, settings, report)
         for way in WAYS:
 
@@ -173,45 +172,15 @@ def compare(
                 report(f"seed {ways.seed}: {way}")
                 steps = [] if way == "base" else ways.train(way)
                 model = load_trained(profile, steps[-1]) if steps else TransformersModel(*load_base(profile), name=way)
-                return outcomes(_quick(model, ways.folder / f"{way}.gguf"), template_of(profile, 0), tests) | costs(
+                return outcomes(quick(model, ways.folder / f"{way}.gguf"), template_of(profile, 0), tests) | costs(
                     steps
                 )
 
-            found[seed, way] = _once(ways.folder / f"{way}.json", (settings, usual, rows, tests), measure)
+            found[seed, way] = once(ways.folder / f"{way}.json", (settings, usual, rows, tests), measure)
     return summary(found, tests)
 
 
-def measure_sizes(
-    profile: Profile,
-    data: Path,
-    folder: Path,
-    seeds: Sequence[int],
-    settings: Comparing,
-    report: Report,
-) -> list[dict[str, Any]]:
-    """Train planners of several sizes from random weights, all on the same rows, and measure them as `compare` does."""
-    tests, found = read_test_splits(data, settings.limit), {}
-    tuning = without_adapter(replace(SETTINGS[profile.name], rows=settings.rows, negatives=0, validation=0))
-    for seed in seeds:
-        rows = _rows(data, seed, settings.rows)
-        for size in SIZES:
-
-            def measure(size: str = size, seed: int = seed, rows: list = rows) -> dict[str, Any]:
-                report(f"seed {seed}: {size}")
-                (layers, heads, width), tokenizer = SIZES[size], load_base(profile)[1]
-                model = new_model(Settings(layers=layers, heads=heads, width=width, seed=seed), tokenizer)
-                step = folder / f"seed{seed}" / size
-                _tune(profile, (model, tokenizer), rows, step, replace(tuning, seed=seed), report)
-                trained = _quick(load_trained(profile, step), folder / f"seed{seed}" / f"{size}.gguf")
-                return outcomes(trained, template_of(profile, 0), tests) | costs([step])
-
-            found[seed, size] = _once(
-                make_folder(folder / f"seed{seed}") / f"{size}.json", (settings, tuning, rows, tests), measure
-            )
-    return summary(found, tests)
-
-
-def _quick(model: TransformersModel, path: Path) -> LanguageModel:
+def quick(model: TransformersModel, path: Path) -> LanguageModel:
     """The same model as llama.cpp runs it, in 16 bits, which on a CPU takes half the time; if it can be written for that."""
     from tinyagent_helpers.quantize import Unconvertible, export
 
@@ -221,7 +190,7 @@ def _quick(model: TransformersModel, path: Path) -> LanguageModel:
         return model
 
 
-def _once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was measured, read from `path` if it stands there.
 
     Raises:
@@ -236,7 +205,12 @@ def _once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> di
     return found
 
 
-def _rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:
+def training_rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:
+    """Rows that no other seed gets.
+
+    Raises:
+        InputError: there are too few.
+    """
     fields = ("id", "request", "now", "plan", "join")
     rows = list(islice(read_jsonl(data / "train.jsonl", fields), seed * count, (seed + 1) * count))
     if len(rows) < count:
@@ -248,12 +222,13 @@ def outcomes(
     model: LanguageModel,
     template: PromptTemplate,
     tests: Mapping[str, Sequence[Mapping[str, Any]]],
+    tools: Callable[[Mapping[str, Any]], Mapping[str, Tool]] = needed_tools,
 ) -> dict[str, dict[str, list[bool]]]:
-    """For every split, which requests a planner gets right ("success"), and which with their arguments ("arguments"), shown
-    the tools needed."""
+    """For every split, which requests a planner gets right ("success"), and which with their arguments ("arguments"); `tools`
+    says which are shown for a row."""
     found: dict[str, dict[str, list[bool]]] = {"success": {}, "arguments": {}}
     for split, rows in tests.items():
-        plans = write_plans(model, template, rows, tools=needed_tools)
+        plans = write_plans(model, template, rows, tools=tools)
         pairs = [(plans[row["id"]], row["plan"]) for row in rows]
         found["success"][split] = [success(*pair) for pair in pairs]
         found["arguments"][split] = [arguments_agree(*pair) for pair in pairs]

@@ -207,7 +207,7 @@ def pretrain(
     model.train()
     for step in range(first, settings.steps):
         batch = list(islice(data, settings.batch))
-        loss = _step(model, optimizers, [row for row, _ in batch], rate(step, settings))
+        loss = take_step(model, optimizers, [row for row, _ in batch], rate(step, settings))
         elapsed = time.monotonic() - started
         if (step + 1) % 20 == 0:
             left = elapsed / (step + 1 - first) * (settings.steps - step - 1)
@@ -244,7 +244,7 @@ def _loss(model: LlamaForCausalLM, batch: Sequence[Row]) -> torch.Tensor:
     return cross_entropy(logits.float(), labels[:, 1:][learned])
 
 
-def _step(
+def take_step(
     model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[Row], share: float
 ) -> float:
     """One step on a batch of rows with this share of the learning rates; return the loss."""

@@ -188,27 +188,28 @@ def _aligned(options: argparse.Namespace, manifest: dict[str, Any]) -> int:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Train and measure all ways of chapter 05."""
-    from tinyagent_helpers.comparison import compare
+    from tinyagent_helpers.comparison import Comparing, compare
 
-    return _compared(options, compare, f"comparison-{options.profile}")
+    return _compared(options, compare, Comparing(), f"comparison-{options.profile}")
 
 
 def run_sizes(options: argparse.Namespace) -> int:
     """Train and measure planners of several sizes."""
-    from tinyagent_helpers.comparison import measure_sizes
+    from tinyagent_helpers.sizes import SIZING, measure_sizes
 
-    return _compared(options, measure_sizes, f"sizes-{options.profile}")
+    return _compared(options, measure_sizes, SIZING, f"sizes-{options.profile}")
 
 
-def _compared(options: argparse.Namespace, work: Any, name: str) -> int:
+def _compared(options: argparse.Namespace, work: Any, usual: Any, name: str) -> int:
     from tinyagent_helpers.artifacts import digest
-    from tinyagent_helpers.comparison import Comparing
     from tinyagent_helpers.evaluation import split_files
     from tinyagent_helpers.models import NANO_BASE
     from tinyagent_helpers.synthesis import command_of
 
     changes = {key: value for key in ("rows", "limit") if (value := getattr(options, key)) is not None}
-    rows = work(profile(options.profile), options.data, options.output, options.seeds, Comparing(**changes), _report)
+    rows = work(
+        profile(options.profile), options.data, options.output, options.seeds, replace(usual, **changes), _report
+    )
     if options.record:
         given = said(options, ("rows", "limit", "profile")) + f" --seeds {' '.join(map(str, options.seeds))}"
         command = f"{command_of(options.data)}; tinyagent {options.command} --data DIR --output RUNS{given}"
