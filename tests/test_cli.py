@@ -1,6 +1,7 @@
 """The command line: exit status 0, 1 or 2, one JSON object with --json, and messages that help."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ import pytest
 from tinyagent_helpers import doctor
 from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.cli import main
-from tinyagent_helpers.models import NANO_ADAPTER
+from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE
+from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.tools import MAC_TOOLS
 
 INVITE = "Create a calendar invite with Sid and Lutfi at 3 PM tomorrow to discuss the roadmap"
@@ -108,6 +110,27 @@ def test_a_retriever_is_trained_and_used(capsys, tmp_path):
     made = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert made["finished"] and made["settings"]["rows"] == 64 and "train-retriever --data DIR" in made["command"]
     assert main(["ask", "Text Sid", "--plan-only", "--json", "--retriever", str(tmp_path / "made")]) in (0, 1)
+
+
+def test_a_planner_is_quantised_and_asked(capsys, tmp_path):
+    file = tmp_path / "planner.gguf"
+    assert main(["quantize", "--type", "Q8_0", "--output", str(file), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["type"] == "Q8_0" and made["template"] == NANO_TEMPLATE.hash and made["command"].endswith("FILE.gguf")
+    assert json.loads((tmp_path / "manifest.json").read_text()) == made and 5 < made["megabytes"] < 8
+    assert main(["ask", "Open lease.pdf", "--plan-only", "--json", "--model", str(file)]) == 0
+    assert "open_and_get_file_path" in json.loads(capsys.readouterr().out)["plan"]
+    assert main(["quantize", "--output", str(tmp_path / "planner")]) == 2
+    assert "ends in .gguf" in capsys.readouterr().err
+
+
+def test_a_model_with_an_unknown_template_is_converted_only_if_that_is_wanted(capsys, tmp_path):
+    shutil.copytree(NANO_BASE, tmp_path / "base")
+    (tmp_path / "base" / "manifest.json").unlink()
+    quantize = ["quantize", "--model", str(tmp_path / "base"), "--output", str(tmp_path / "base.gguf")]
+    assert main(quantize) == 2 and not (tmp_path / "base.gguf").exists()
+    assert "--any-template" in capsys.readouterr().err
+    assert main([*quantize, "--any-template"]) == 0 and (tmp_path / "base.gguf").exists()
 
 
 @pytest.mark.minutes
