@@ -20,6 +20,7 @@ from tinyagent_helpers.planner import write_plans
 from tinyagent_helpers.preferences import Preference, preference_pairs
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
+from tinyagent_helpers.quantize import quick
 from tinyagent_helpers.scoring import arguments_agree, mcnemar, success, wilson
 from tinyagent_helpers.tools import Tool
 from tinyagent_helpers.training import SETTINGS, FineTuning, fine_tune, provenance, without_adapter
@@ -116,7 +117,7 @@ def rejected_pairs(
     index: ExampleIndex | None = None,
 ) -> list[Preference]:
     """Pairs whose rejected answers a weaker model writes, those that are right after all left out. The answers are kept in
-    `path`, with the seconds and tokens they took, and not written twice.
+    `path`, with what they cost, and not written twice.
 
     Raises:
         InputError: the file holds answers to other prompts, or by another model.
@@ -124,11 +125,11 @@ def rejected_pairs(
     prompts = [pair.prompt for pair in aligning_pairs(rows, template, settings, index)]
     asked = digest_text(repr((weaker.name, settings.longest, prompts)))
     if not path.exists():
-        started, worked = time.monotonic(), time.process_time()
+        started = time.process_time()
         answers = weaker.complete(prompts, settings.longest)
         tokens = sum(map(weaker.count_tokens, [*prompts, *answers]))
-        took = {"seconds": time.monotonic() - started, "core_seconds": time.process_time() - worked, "tokens": tokens}
-        write_json(path, {"asked": asked, "answers": answers} | took)
+        cost = {"core_seconds": time.process_time() - started, "tokens": tokens}
+        write_json(path, {"asked": asked, "answers": answers} | cost)
     kept = read_json(path)
     if kept.get("asked") != asked:
         raise InputError(f"{path} holds answers to other prompts, or by another model; choose another folder")
@@ -180,16 +181,6 @@ def compare(
     return summary(found, tests)
 
 
-def quick(model: TransformersModel, path: Path) -> LanguageModel:
-    """The same model as llama.cpp runs it, in 16 bits, which on a CPU takes half the time; if it can be written for that."""
-    from tinyagent_helpers.quantize import Unconvertible, export
-
-    try:
-        return export(model.model, model.tokenizer, path, "F16", model.template)
-    except Unconvertible:
-        return model
-
-
 def once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was measured, read from `path` if it stands there.
 
@@ -236,10 +227,10 @@ def outcomes(
 
 
 def costs(steps: Sequence[Path]) -> dict[str, float]:
-    """Seconds, seconds of one processor core, and tokens of the steps of a way, the answers for pairs included."""
+    """Tokens, and seconds that one processor core worked, of the steps of a way, the answers for pairs included."""
     kept = [read_json(step / "pairs.json") for step in steps if (step / "pairs.json").exists()]
     made = [*map(read_manifest, steps), *kept]
-    return {name: sum(one[name] for one in made) for name in ("seconds", "core_seconds", "tokens")}
+    return {name: sum(one[name] for one in made) for name in ("core_seconds", "tokens")}
 
 
 def summary(
@@ -257,8 +248,7 @@ def summary(
         low, high = wilson(round(n * sum(rates) / len(rates)), n)
         row = {"way": way, "seeds": len(seeds), "n": n}
         row |= {"M tokens": round(sum(run["tokens"] for run in runs) / len(runs) / 1e6, 3)}
-        for name, unit in (("seconds", "seconds"), ("core_seconds", "core seconds")):
-            row[unit] = round(sum(run[name] for run in runs) / len(runs))
+        row |= {"core seconds": round(sum(run["core_seconds"] for run in runs) / len(runs))}
         for split in tests:
             row[f"{split.removeprefix('test_')}, %"] = _percent([_mean({split: run["success"][split]}) for run in runs])
         row |= {"all, %": _percent(rates), "interval": f"{100 * low:.0f} to {100 * high:.0f}"}

@@ -14,7 +14,8 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyagent_helpers.artifacts import InputError, make_folder
-from tinyagent_helpers.models import TEMPLATE_KEY, LlamaCppModel
+from tinyagent_helpers.models import TEMPLATE_KEY, LanguageModel, LlamaCppModel
+from tinyagent_helpers.transformers_model import TransformersModel
 
 logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)  # else it lists every tensor
 TYPES = {
@@ -58,6 +59,17 @@ def export(
         whole.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
     return LlamaCppModel(path)
+
+
+def quick(model: TransformersModel, path: Path) -> LanguageModel:
+    """The same model as llama.cpp runs it in 16 bits, from a file at `path`: on a CPU that takes half the time, and the plans are
+    the same. On a GPU, or if it cannot be written for llama.cpp, the model itself."""
+    if model.model.device.type != "cpu":
+        return model
+    try:
+        return export(model.model, model.tokenizer, path, "F16", model.template)
+    except Unconvertible:
+        return model
 
 
 def check_tokens(made: LlamaCppModel, tokenizer: PreTrainedTokenizerBase) -> None:

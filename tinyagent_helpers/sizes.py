@@ -14,12 +14,13 @@ from typing import Any
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from tinyagent_helpers.artifacts import make_folder
-from tinyagent_helpers.comparison import Comparing, Report, once, outcomes, quick, summary, training_rows
+from tinyagent_helpers.comparison import Comparing, Report, once, outcomes, summary, training_rows
 from tinyagent_helpers.evaluation import read_test_splits
 from tinyagent_helpers.examples import Pair, plan_pair
 from tinyagent_helpers.pretraining import Row, Settings, new_model, new_optimizers, rate, take_step
 from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import template_of
+from tinyagent_helpers.quantize import quick
 from tinyagent_helpers.trainer import GroupedByLength
 from tinyagent_helpers.transformers_model import UNSEEN, TransformersModel, device, load_base
 
@@ -72,8 +73,7 @@ def train_from_nothing(
         if (step + 1) % 20 == 0:
             left = (time.monotonic() - started) / (step + 1) * (settings.steps - step - 1)
             report(f"step {step + 1:,} of {settings.steps:,}, loss {loss:.3f}, {left / 60:.1f} min left")
-    cost = {"seconds": time.monotonic() - started, "core_seconds": time.process_time() - worked, "tokens": tokens}
-    return model, cost
+    return model, {"core_seconds": time.process_time() - worked, "tokens": tokens}
 
 
 def _row(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> Row:

@@ -213,7 +213,7 @@ def _compared(options: argparse.Namespace, work: Any, usual: Any, name: str) -> 
     if options.record:
         given = said(options, ("rows", "limit", "profile")) + f" --seeds {' '.join(map(str, options.seeds))}"
         command = f"{command_of(options.data)}; tinyagent {options.command} --data DIR --output RUNS{given}"
-        seconds = sum(row["seconds"] * row["seeds"] for row in rows)
+        seconds = sum(row["core seconds"] * row["seeds"] for row in rows)
         read = {"test_splits": digest(*split_files(options.data).values())}
         if options.profile == "nano":
             read["base"] = digest(NANO_BASE / "model.safetensors")
