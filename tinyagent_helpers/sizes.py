@@ -24,7 +24,7 @@ from tinyagent_helpers.quantize import quick
 from tinyagent_helpers.trainer import GroupedByLength
 from tinyagent_helpers.transformers_model import UNSEEN, TransformersModel, device, load_base
 
-SIZES = {"1.4M": (4, 2, 128), "6.2M": (6, 4, 256), "12M": (8, 5, 320)}  # layers, heads, width
+SIZES = {"0.4M": (3, 1, 64), "1.4M": (4, 2, 128), "6.2M": (6, 4, 256)}  # layers, heads, width
 SIZING = Comparing(rows=3_000)
 
 
