@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from tinyagent_helpers import quantize
 from tinyagent_helpers.artifacts import InputError
@@ -56,8 +56,6 @@ def test_a_chat_model_gets_the_prompt_through_its_template(tiny, tmp_path):
 
 def test_fewer_bits_make_smaller_files(tiny, tmp_path):
     torch.manual_seed(0)
-    from transformers import LlamaForCausalLM
-
     config = tiny[0].config
     wide = LlamaForCausalLM(type(config)(**config.to_dict() | {"hidden_size": 256, "intermediate_size": 256}))
     sizes = {}
@@ -91,6 +89,9 @@ def test_what_cannot_be_converted_or_read_is_said(tiny, tmp_path):
     )
     with pytest.raises(Unconvertible, match="this is a qwen3"):
         export(Qwen3ForCausalLM(config), tiny[1], tmp_path / "x.gguf", "F16")
+    biased = LlamaForCausalLM(type(tiny[0].config)(**tiny[0].config.to_dict() | {"attention_bias": True}))
+    with pytest.raises(Unconvertible, match="with biases"):
+        export(biased, tiny[1], tmp_path / "x.gguf", "F16")
     with pytest.raises(InputError, match="there is no type 'Q1'"):
         export(*tiny, tmp_path / "x.gguf", "Q1")
     with pytest.raises(InputError, match="there is no file"):

@@ -94,6 +94,8 @@ def write_gguf(
     config = model.config
     if config.model_type != "llama":
         raise Unconvertible(f"only models of the kind llama are converted, and this is a {config.model_type}")
+    if config.attention_bias or config.mlp_bias or config.rope_parameters["rope_type"] != "default":
+        raise Unconvertible("a Llama with biases or with stretched positions is not converted")
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_string(TEMPLATE_KEY, template)
@@ -153,7 +155,10 @@ def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerBase,
     writer.add_token_merges(
         [merge if isinstance(merge, str) else " ".join(merge) for merge in whole["model"]["merges"]]
     )
-    writer.add_add_bos_token(False)
+    begins = tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+    writer.add_add_bos_token(begins)
+    if begins:
+        writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
     if tokenizer.pad_token_id is not None:
         writer.add_pad_token_id(tokenizer.pad_token_id)
