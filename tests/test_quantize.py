@@ -1,5 +1,7 @@
 """A planner as a GGUF file: the same tokens, the same plans, whole or not there."""
 
+from copy import deepcopy
+
 import gguf
 import numpy as np
 import pytest
@@ -16,6 +18,17 @@ from tinyagent_helpers.quantize import TYPES, Unconvertible, export
 from tinyagent_helpers.transformers_model import TransformersModel
 
 PROMPTS = ["Text Sid that I am late", "Open the note\n\nlease 2024", "x", "E-mail 지훈 “naïve” 🙂 $1"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny):
+    """The untrained Llama, but with heads that look at something, so that their order matters."""
+    model = deepcopy(tiny[0])
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "_proj" in name:
+                weight *= 12
+    return model, tiny[1]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +58,6 @@ def test_any_text_is_cut_into_the_same_tokens(tiny, made, text):
 
 
 def test_a_chat_model_gets_the_prompt_through_its_template(tiny, tmp_path):
-    from copy import deepcopy
-
     tokenizer = deepcopy(tiny[1])
     tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}{% if enable_thinking %}hm{% endif %}>"
     chat = export(tiny[0], tokenizer, tmp_path / "chat.gguf", "F16")
