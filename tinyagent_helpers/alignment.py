@@ -43,6 +43,7 @@ class Aligning:
     rate: float
     batch: int
     beta: float
+    likelihood: float = 0.0
     generations: int = 8
     temperature: float = 1.0
     longest: int = 200
@@ -202,7 +203,10 @@ def dpo_trainer(
     """trl's trainer for these pairs; the reference is a frozen copy of the adapter as it is now."""
     model, tokenizer = base
     options = _arguments(settings, folder, bool(validation), model.device.type == "cpu")
-    arguments = DPOConfig(**options, beta=settings.beta, max_length=None)
+    losses = {"sigmoid": 1.0} | ({"sft": settings.likelihood} if settings.likelihood else {})
+    arguments = DPOConfig(
+        **options, beta=settings.beta, loss_type=list(losses), loss_weights=list(losses.values()), max_length=None
+    )
     rows = [_chat(pair, tokenizer) for pair in pairs]
     trainer = _DPO(
         model=model, args=arguments, train_dataset=Dataset.from_list(rows), eval_dataset=_stand_in(rows, validation),

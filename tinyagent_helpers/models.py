@@ -9,7 +9,6 @@ import codecs
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,28 +46,32 @@ class LanguageModel(Protocol):
 
 
 class LlamaCppModel:
-    """A GGUF file in this process, through llama.cpp. What a prompt begins with in common with the last one is not read again.
+    """A GGUF file in this process, through llama.cpp. What a prompt begins with in common with the last one, or with one that was
+    given to `keep`, is not read again; `draft` tokens at a time are looked up in the prompt before they are computed (see
+    `decoding`); by default neither is done but the first.
 
     Raises:
         InputError: the file is not there, or not a model that llama.cpp can read.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, draft: int = 0, threads: int = 0):
         from llama_cpp import Llama
         from psutil import cpu_count
+
+        from tinyagent_helpers.decoding import Decoder
 
         if not Path(path).is_file():
             raise InputError(f"there is no file {path}; make one with tinyagent quantize")
         small = Path(path).stat().st_size < SMALL
-        threads = {"n_threads": 1 if small else cpu_count(logical=False) or 1}
-        threads["n_threads_batch"] = threads["n_threads"]
+        threads = threads or (1 if small else cpu_count(logical=False) or 1)
+        options = {"n_ctx": 0, "n_gpu_layers": -1, "n_threads": threads, "n_threads_batch": threads, "verbose": False}
         try:
-            self._llama = Llama(str(path), n_ctx=0, n_gpu_layers=-1, verbose=False, **threads)
+            self._llama = Llama(str(path), **options)
         except ValueError as error:
             raise InputError(f"llama.cpp cannot read {path} ({error}); is it a whole GGUF file?") from None
         weakref.finalize(self, self._llama.close)  # before the interpreter takes apart what closing needs
         self.name, self.template = Path(path).stem, self._llama.metadata.get(TEMPLATE_KEY, "")
-        self.context = self._llama.n_ctx()
+        self.context, self.decoder = self._llama.n_ctx(), Decoder(self._llama, draft)
         self._chat = self._llama.metadata.get("tokenizer.chat_template")
 
     def ids(self, prompt: str) -> list[int]:
@@ -85,17 +88,21 @@ class LlamaCppModel:
         """How many tokens the model reads for this prompt."""
         return len(self.ids(prompt))
 
-    def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
-        """The continuation, piece by piece."""
-        return until_end(self._pieces(prompt, limit))
+    def keep(self, prompt: str) -> None:
+        """Read a prompt and keep what the model knows of it: what others begin with in common with it is not read again."""
+        self.decoder.keep(self.ids(prompt))
+
+    def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS, grammar: str = "") -> Iterator[str]:
+        """The continuation, piece by piece; if a grammar is given, in its language."""
+        return until_end(self._pieces(prompt, limit, grammar))
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations, one after another."""
         return ["".join(self.stream(prompt, limit)) for prompt in prompts]
 
-    def _pieces(self, prompt: str, limit: int) -> Iterator[str]:
+    def _pieces(self, prompt: str, limit: int, grammar: str) -> Iterator[str]:
         decoder, end = codecs.getincrementaldecoder("utf-8")("replace"), self._llama.token_eos()
-        for token in islice(self._llama.generate(self.ids(prompt), temp=0.0), limit):
+        for token in self.decoder.tokens(self.ids(prompt), limit, end, grammar):
             text = decoder.decode(self._llama.detokenize([token], special=True))
             if token != end or text == END_OF_PLAN:
                 yield text
