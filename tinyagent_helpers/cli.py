@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "reinforce",
             "compare",
             "sizes",
+            "four-bits",
         )
         kept = "; what was finished is kept, the same command goes on" if resumes else ""
         print(f"tinyagent {options.command}: interrupted{kept}", file=sys.stderr)
@@ -143,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=float)
     train.add_argument("--rate", type=float, help="the highest learning rate")
     train.add_argument("--weight-decay", type=float, help="how fast weights are pulled towards nothing")
+    train.add_argument(
+        "--simulate", action="store_true", default=None, help="compute as if weights had four bits already (Q4_0)"
+    )
     train.add_argument("--batch", type=_at_least(1), help="examples a step, over all processes")
     train.add_argument(
         "--negatives", type=_at_least(0), help="tools that are not needed in a prompt; 0 for none in any"
@@ -192,6 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, what in (
         ("compare", training_commands.run_compare, "all ways of chapter 05, from the same start; resumes"),
         ("sizes", training_commands.run_sizes, "planners of several sizes from random weights; resumes"),
+        (
+            "four-bits",
+            training_commands.run_four_bits,
+            "what 4 bits cost, and what training with them gives back; resumes",
+        ),
     ):
         compare = subcommands.add_parser(name, help=what)
         compare.add_argument("--profile", default="nano", choices=PROFILES)
@@ -202,6 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         compare.add_argument("--limit", type=_at_least(1), help="requests of a test split at most")
         compare.add_argument("--record", action="store_true", help="keep the figures in data/results")
         compare.add_argument("--json", action="store_true", help="print one JSON object")
+        if name == "four-bits":
+            compare.add_argument("--start", default="", metavar="DIR", help="an adapter; on nano the one that ships")
         compare.set_defaults(run=run)
     return parser
 

@@ -234,11 +234,11 @@ def costs(steps: Sequence[Path]) -> dict[str, float]:
 
 
 def summary(
-    found: Mapping[tuple[int, str], Mapping[str, Any]], tests: Mapping[str, Sequence[Any]]
+    found: Mapping[tuple[int, str], Mapping[str, Any]], tests: Mapping[str, Sequence[Any]], against: str = LORA
 ) -> list[dict[str, Any]]:
     """A row for every way: what it cost and how often it succeeds, in percent, means over seeds, with the 95 % interval of as
-    many requests as one seed was asked; for how many requests (each once a seed) it alone is right or LoRA alone, and how
-    often chance would do that (McNemar's test)."""
+    many requests as one seed was asked; for how many requests (each once a seed) it alone is right or the way `against` alone,
+    and how often chance would do that (McNemar's test)."""
     rows = []
     for way in dict.fromkeys(way for _, way in found):
         seeds = [seed for seed, one in found if one == way]
@@ -254,17 +254,17 @@ def summary(
         row |= {"all, %": _percent(rates), "interval": f"{100 * low:.0f} to {100 * high:.0f}"}
         row |= {"by seed": ", ".join(f"{100 * rate:.0f}" for rate in rates)}
         row |= {"arguments too, %": _percent([_mean(run["arguments"]) for run in runs])}
-        if all((seed, LORA) in found for seed in seeds):
-            row |= _against([_flat(run) for run in runs], [_flat(found[seed, LORA]) for seed in seeds])
+        if all((seed, against) in found for seed in seeds):
+            row |= _against([_flat(run) for run in runs], [_flat(found[seed, against]) for seed in seeds], against)
         rows.append(row)
     return rows
 
 
-def _against(runs: Sequence[list[bool]], others: Sequence[list[bool]]) -> dict[str, Any]:
+def _against(runs: Sequence[list[bool]], others: Sequence[list[bool]], against: str) -> dict[str, Any]:
     mine, theirs = sum(runs, []), sum(others, [])
     better = sum(a and not b for a, b in zip(mine, theirs))
     worse = sum(b and not a for a, b in zip(mine, theirs))
-    return {"only this right": better, "only LoRA right": worse, "p": float(f"{mcnemar(mine, theirs):.2g}")}
+    return {"only this right": better, f"only {against} right": worse, "p": float(f"{mcnemar(mine, theirs):.2g}")}
 
 
 def _flat(run: Mapping[str, Any]) -> list[bool]:

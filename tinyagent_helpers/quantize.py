@@ -2,10 +2,13 @@
 
 import logging
 import os
-from ctypes import byref
+from collections.abc import Mapping
+from ctypes import POINTER, byref, c_float
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyagent_helpers.artifacts import InputError, make_folder
@@ -24,10 +27,15 @@ HARD = "Whatever the calendar reminds you of. Text  Sid\tO'Neil: “naïve” �
 
 
 def export(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path, kind: str, template: str = ""
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    kind: str,
+    template: str = "",
+    importance: Mapping[str, Any] = {},
 ) -> LlamaCppModel:
-    """Write a planner as a GGUF file of a kind in `TYPES`, and load it again. The file holds the hash of the prompt template it
-    was trained on. It is there whole or not at all.
+    """Write a planner as a GGUF file of a kind in `TYPES`, and load it. The file holds the hash of the prompt template it
+    was trained on. It is there whole or not at all. `importance` says which columns are to be rounded best, see `simulated`.
 
     Raises:
         InputError: the model is of a kind that is not known here (`Unconvertible`), or what was written does not read text alike.
@@ -41,7 +49,7 @@ def export(
         if kind == "F16":
             whole.replace(part)
         else:
-            _quantize(whole, part, kind)
+            _quantize(whole, part, kind, importance, model.config.tie_word_embeddings)
         check_tokens(LlamaCppModel(part), tokenizer)
         part.replace(path)
     finally:
@@ -72,9 +80,21 @@ def check_tokens(made: LlamaCppModel, tokenizer: PreTrainedTokenizerBase) -> Non
         raise InputError(f"the GGUF file reads other tokens than its tokenizer: {found} for {right}")
 
 
-def _quantize(source: Path, target: Path, kind: str) -> None:
-    """Let llama.cpp write a GGUF file again with fewer bits."""
+def _quantize(source: Path, target: Path, kind: str, importance: Mapping[str, Any], tied: bool) -> None:
+    """Let llama.cpp write a GGUF file again with fewer bits. Embeddings that choose the next token, too, are kept in 6 bits by
+    llama.cpp; in Q4_0 they get 5 here, as they are a sixth of a nano planner's weights."""
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype, options.nthread = TYPES[kind], os.cpu_count() or 1
+    if tied and kind == "Q4_0":
+        options.token_embedding_type = llama_cpp.GGML_TYPE_Q5_K
+    columns = {name: np.asarray(values, dtype=np.float32) for name, values in importance.items()}
+    if columns:  # an array that ends with an empty entry
+        entry = llama_cpp.llama_model_imatrix_data
+        options.imatrix = (entry * (len(columns) + 1))(
+            *(
+                entry(name.encode(), values.ctypes.data_as(POINTER(c_float)), len(values))
+                for name, values in columns.items()
+            )
+        )
     if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), byref(options)):
         raise InputError(f"llama.cpp cannot write {target} as {kind}")

@@ -28,6 +28,7 @@ from tinyagent_helpers.profiles import Profile
 from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import score
+from tinyagent_helpers.simulated import train_with_four_bits
 from tinyagent_helpers.tools import tools_hash
 from tinyagent_helpers.trainer import (
     Checkpoints,
@@ -50,7 +51,7 @@ class FineTuning:
 
     `rank` and `alpha` size the adapter that every linear layer gets; rank 0 trains all weights instead. `negatives` is how
     many tools that are not needed a prompt shows at most where it does not show all; with 0 none ever does; `all_tools` is
-    how often it shows all. `four_bits` loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16
+    how often it shows all. `simulate` computes as if weights had four bits already (see `simulated`), `four_bits` loads the base in NF4, `checkpointing` trades time for memory, `bf16` computes in 16
     bits where the machine does that; `validation` is how many requests the planner is measured on after each epoch. `muon` takes its steps with Muon
     instead of AdamW, which needs matrices only, as an adapter has.
     """
@@ -66,6 +67,7 @@ class FineTuning:
     micro_batch: int = 16
     muon: bool = False
     weight_decay: float = 0.0
+    simulate: bool = False
     four_bits: bool = False
     checkpointing: bool = False
     bf16: bool = True
@@ -277,6 +279,8 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if settings.simulate:
+        train_with_four_bits(trainer.model)
     return trainer
 
 

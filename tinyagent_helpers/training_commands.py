@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tinyagent_helpers.artifacts import make_folder
+from tinyagent_helpers.artifacts import InputError, make_folder
 from tinyagent_helpers.commands import print_json, record, said
 from tinyagent_helpers.profiles import profile
 
@@ -45,7 +46,7 @@ def run_train(options: argparse.Namespace) -> int:
     from tinyagent_helpers.trainer import is_main
     from tinyagent_helpers.training import train_planner
 
-    settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "seed")
+    settings = ("rows", "epochs", "rate", "weight_decay", "batch", "negatives", "all_tools", "simulate", "seed")
     changes = {key: getattr(options, key) for key in settings}
     made = read_manifest(options.start).get("command") if options.start else ""
     given = said(options, ("profile", *settings, "examples", "full"))
@@ -198,6 +199,17 @@ def run_sizes(options: argparse.Namespace) -> int:
     from tinyagent_helpers.sizes import SIZING, measure_sizes
 
     return _compared(options, measure_sizes, SIZING, f"sizes-{options.profile}")
+
+
+def run_four_bits(options: argparse.Namespace) -> int:
+    """Train a planner on with and without simulated four bits, and measure it in several kinds of file."""
+    from tinyagent_helpers.four_bits import Rounding, measure_rounding
+    from tinyagent_helpers.models import NANO_ADAPTER
+
+    if not options.start and options.profile != "nano":
+        raise InputError(f"no adapter ships for the profile {options.profile}; give --start, what train wrote")
+    work = partial(measure_rounding, start=Path(options.start or NANO_ADAPTER))
+    return _compared(options, work, Rounding(), f"four-bits-{options.profile}")
 
 
 def _compared(options: argparse.Namespace, work: Any, usual: Any, name: str) -> int:
