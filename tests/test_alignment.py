@@ -126,6 +126,14 @@ def test_dpo_parts_chosen_from_rejected_answers(home):
     assert last["rewards/margins"] == pytest.approx(last["rewards/chosen"] - last["rewards/rejected"], abs=1e-3)
 
 
+def test_the_chosen_plans_own_likelihood_lifts_them(home):
+    last = [
+        run(home, "dpo", f"dpo-likelihood-{weight}", replace(TINY, epochs=20, likelihood=weight))["log"][-1]
+        for weight in (0.0, 1.0)
+    ]
+    assert last[1]["rewards/chosen"] > last[0]["rewards/chosen"] + 0.01
+
+
 def test_dpo_compares_with_the_adapter_it_started_from(home):
     model, tokenizer = load_trainable(NANO, home / "start", TINY)
     trainer = dpo_trainer((model, tokenizer), preferences(home), [], NANO_TEMPLATE, TINY, home / "look", print)

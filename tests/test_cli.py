@@ -117,7 +117,7 @@ def test_a_planner_is_quantised_and_asked(capsys, tmp_path):
     assert main(["quantize", "--type", "Q8_0", "--output", str(file), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["type"] == "Q8_0" and made["template"] == NANO_TEMPLATE.hash and made["command"].endswith("FILE.gguf")
-    assert json.loads((tmp_path / "manifest.json").read_text()) == made and 5 < made["megabytes"] < 8
+    assert json.loads(file.with_suffix(".json").read_text()) == made and 5 < made["megabytes"] < 8
     assert main(["ask", "Open lease.pdf", "--plan-only", "--json", "--model", str(file)]) == 0
     assert "open_and_get_file_path" in json.loads(capsys.readouterr().out)["plan"]
     assert main(["quantize", "--output", str(tmp_path / "planner")]) == 2

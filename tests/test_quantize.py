@@ -1,6 +1,8 @@
 """A planner as a GGUF file: the same tokens, the same plans, whole or not there."""
 
 import json
+import subprocess
+import sys
 from copy import deepcopy
 
 import gguf
@@ -156,6 +158,21 @@ def test_what_fails_leaves_the_older_file_and_no_half_of_a_new_one(tiny, tmp_pat
     with pytest.raises(ZeroDivisionError):
         export(*tiny, path, "Q8_0")
     assert [file.name for file in tmp_path.iterdir()] == ["planner.gguf"] and path.read_bytes() == b"older"
+
+
+def test_a_killed_conversion_leaves_no_file_and_the_next_one_cleans_up(tiny, tmp_path):
+    tiny[0].save_pretrained(tmp_path / "model")
+    tiny[1].save_pretrained(tmp_path / "model")
+    code = (
+        "import os; from pathlib import Path; from tinyagent_helpers import quantize;"
+        "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; quantize._quantize = lambda *_: os._exit(9);"
+        f"folder = {str(tmp_path / 'model')!r}; parts = M.from_pretrained(folder), T.from_pretrained(folder);"
+        f"quantize.export(*parts, Path({str(tmp_path / 'made' / 'x.gguf')!r}), 'Q8_0')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 9
+    assert not (tmp_path / "made" / "x.gguf").exists()
+    export(*tiny, tmp_path / "made" / "x.gguf", "Q8_0")
+    assert [file.name for file in (tmp_path / "made").iterdir()] == ["x.gguf"]
 
 
 def test_a_file_that_reads_other_tokens_is_not_kept(tiny, tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def test_only_safe_and_small_files_ship():
 
 
 def test_the_gguf_file_is_the_adapter_that_ships(planner):
-    made = read_json(NANO_PLANNER.parent / "manifest.json")
+    made = read_json(NANO_PLANNER.with_suffix(".json"))
     assert made["made of"] == digest(*sorted(NANO_ADAPTER.glob("*.safetensors"))), "quantize again, then ship"
     assert made["file"] == digest(NANO_PLANNER) and made["tools"] == tools_hash()
     assert planner.template == made["template"] == NANO_TEMPLATE.hash
@@ -61,6 +61,14 @@ def test_the_gguf_file_is_the_adapter_that_ships(planner):
     assert [planner.ids(row["request"]) for row in rows] == [whole.ids(row["request"]) for row in rows]
     plans = [write_plans(model, NANO_TEMPLATE, rows, tools=needed_tools) for model in (planner, whole)]
     assert plans[0] == plans[1]
+
+
+@pytest.mark.minutes
+def test_the_gguf_file_writes_the_plans_of_transformers_on_two_hundred_requests(planner):
+    rows = [row for half in ("dev", "test") for row in read_jsonl(DATA / "handwritten" / f"{half}.jsonl")][:204]
+    whole = load_trained(PROFILES["nano"], NANO_ADAPTER)
+    plans = [write_plans(model, NANO_TEMPLATE, rows, tools=needed_tools) for model in (planner, whole)]
+    assert len(rows) >= 200 and plans[0] == plans[1]
 
 
 def test_the_retriever_was_made_for_these_tools_and_finds_them():

@@ -35,6 +35,7 @@ class Aligning:
     processes.
 
     `beta` is how strongly DPO's policy is held to where it started, and for GRPO the weight of that pull in the loss.
+    `likelihood` is how much the loss of fine-tuning on the chosen plans counts beside DPO's own (DPO only; Pang et al., 2024).
     `generations` plans are tried for each request, at `temperature`, of at most `longest` tokens (GRPO only). The rate rises
     over the share `warmup` of the steps; every `measure_every` steps the success on `validation` requests is measured.
     """

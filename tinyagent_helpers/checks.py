@@ -8,6 +8,9 @@ from functools import wraps
 from random import Random
 from typing import Any
 
+import gguf
+import numpy as np
+
 from tinyagent_helpers.plans import PlanError, parse_plan
 from tinyagent_helpers.scoring import arguments_agree, success
 from tinyagent_helpers.tools import Tool
@@ -366,3 +369,46 @@ def ex_05_3(answer: float, useful_at: Callable) -> str:
     if found[answer] < best - 3:
         raise Hint(f"On other requests {found[answer]} groups are useful at {answer}; elsewhere up to {best} are.")
     return f"Useful groups on requests that the choice has not seen: {found}."
+
+
+@_exercise
+def ex_06_1(answer: Callable) -> str:
+    """What a scheme of quantisation costs."""
+    for bits, group, wanted in ((4, 32, 4.5), (8, 32, 8.5), (4, 256, 4.0625), (3, 16, 4.0)):
+        made = _call(answer, bits, group)
+        if isinstance(made, bool) or not isinstance(made, (int, float)) or abs(made - wanted) > 1e-9:
+            raise Hint(
+                f"{group} weights of {bits} bits and a step of 16 bits: {wanted} a weight, and yours is {made!r:.20}."
+            )
+    return "Three bits in groups of 16 cost as much as four bits without any steps: fine groups are not free."
+
+
+@_exercise
+def ex_06_2(answer: Callable) -> str:
+    """Q8_0, as gguf has it."""
+    rng = np.random.default_rng(0)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    for number in range(50):
+        weights = rng.normal(0, 0.02, 32).astype(np.float32)
+        made = np.asarray(_call(answer, weights.copy()), dtype=np.float32)
+        wanted = gguf.quants.dequantize(gguf.quants.quantize(weights, kind), kind)
+        if made.shape != (32,):
+            raise Hint("Return 32 weights, one for each that was given.")
+        if np.abs(made - wanted).max() > np.abs(weights).max() / 200:
+            raise Hint("Some are off by more than half a step; is the step the largest absolute value over 127?")
+        if not np.array_equal(made, wanted):
+            raise Hint("Nearly: divide by the step in 32 bits, and multiply back with the step rounded to 16.")
+    return "Eight bits in a group of 32: what gguf writes, bit for bit."
+
+
+@_exercise
+def ex_06_3(answer: str, worth: Callable) -> str:
+    """Which matrices to keep in 16 bits."""
+    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    if answer not in kinds:
+        raise Hint(f"Choose one of {', '.join(kinds)}.")
+    found = {kind: worth(kind, "held out") for kind in kinds}
+    best = max(found.values())
+    if found[answer] < 0.9 * best:
+        raise Hint(f"On other requests {answer} has {found[answer] / best:.0%} of the best kind's worth.")
+    return f"On requests that the choice has not seen: { {kind: round(nats, 6) for kind, nats in found.items()} }."

@@ -125,6 +125,16 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--json", action="store_true", help="print one JSON object")
     quantize.set_defaults(run=commands.run_quantize)
 
+    latency = subcommands.add_parser(
+        "latency", help="how long a planner of TinyLlama's shape takes, in every type of file"
+    )
+    latency.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the files, 4.7 GB")
+    latency.add_argument("--threads", type=_at_least(1), default=2)
+    latency.add_argument("--repeats", type=_at_least(1), default=3)
+    latency.add_argument("--record", action="store_true", help="keep the figures in data/results")
+    latency.add_argument("--json", action="store_true", help="print one JSON object")
+    latency.set_defaults(run=commands.run_latency)
+
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")
@@ -186,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHOSE",
         help="whose plans are rejected: the base's, those of the adapter itself (own), or of another planner in a folder",
     )
+    prefer.add_argument("--likelihood", type=float, help="how much the chosen plan's own likelihood counts in the loss")
     prefer.add_argument("--review", type=Path, metavar="F.jsonl", help="verdicts on pairs, as notebook 05 keeps them")
     prefer.set_defaults(run=training_commands.run_prefer)
 

@@ -215,8 +215,30 @@ def run_quantize(options: argparse.Namespace) -> int:
         "megabytes": round(options.output.stat().st_size / 1e6, 2),
         "hardware": hardware(),
     }
-    write_json(options.output.with_name("manifest.json"), result)
+    write_json(options.output.with_suffix(".json"), result)
     print_json(result) if options.json else print(f"{options.output}: {result['megabytes']} MB, {made.name}")
+    return 0
+
+
+def run_latency(options: argparse.Namespace) -> int:
+    """Time a planner of TinyLlama's shape."""
+    from tinyagent_helpers.latency import measure_latency, random_tinyllama
+    from tinyagent_helpers.transformers_model import load_base
+
+    started = time.monotonic()
+    paths = random_tinyllama(load_base(profile("nano"))[1], options.output)
+    rows = measure_latency(
+        paths,
+        options.output,
+        options.threads,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        repeats=options.repeats,
+    )
+    if options.record:
+        command = f"tinyagent latency --output DIR{said(options, ('threads', 'repeats'))}"
+        record("latency-tinyllama", rows, command, "gpu", 0, time.monotonic() - started)
+    if options.json:
+        print_json({"figures": rows})
     return 0
 
 

@@ -13,17 +13,14 @@ import llama_cpp
 import numpy as np
 
 from tinyagent_helpers.artifacts import InputError
+from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.tools import Tool
 
 NGRAM, DRAFT = 3, 8  # so many tokens have to stand in the text already for so many that followed them to be tried
-TEXT = r'"\"" ([^"\\\n] | "\\" [^\n])* "\""'
-VALUES = {
-    "str": TEXT,
-    "int": '"-"? [0-9]+',
-    "float": '"-"? [0-9]+ ("." [0-9]+)?',
-    "bool": '"True" | "False"',
-    "list[str]": f'"[" ( {TEXT} ( ", " {TEXT} )* )? "]"',
-}
+CHARACTERS = r'([^"\\\n] | "\\" [^\n])* "\""'  # of a text, to its closing quotation mark
+CLOSING = r'"\""'
+END = f' "{END_OF_PLAN}"'
+NUMBERS = {"int": '"-"? [0-9]+', "float": '"-"? [0-9]+ ("." [0-9]+)?', "bool": '"True" | "False"'}
 
 
 def look_up(seen: Sequence[int], ngram: int = NGRAM, draft: int = DRAFT) -> list[int]:
@@ -35,32 +32,37 @@ def look_up(seen: Sequence[int], ngram: int = NGRAM, draft: int = DRAFT) -> list
     return []
 
 
-def plan_grammar(tools: Iterable[Tool], ends_by_itself: bool = True) -> str:
+def plan_grammar(tools: Iterable[Tool], padded: bool = False, ends_by_itself: bool = True) -> str:
     """A GBNF grammar of the plans that can be written with these tools: steps with literal arguments of the right types, then
-    join(). `ends_by_itself`: the model has a token of its own for the end of a plan.
+    join(). `padded`: a space follows every opening quotation mark, see `prompts`. `ends_by_itself`: the model has a token of
+    its own for the end of a plan.
 
     Raises:
         InputError: a parameter's type has no rule.
     """
-    calls = [f'"{tool.name}(" {_arguments(tool)} ")"' for tool in tools]
-    end = "" if ends_by_itself else ' "<END_OF_PLAN>"'
-    lines = [f'root ::= step* number "join()"{end}', 'number ::= [1-9] [0-9]* ". "']
-    lines.append('step ::= number call "\\n"')
-    lines.append(f"call ::= {' | '.join(calls)}" if calls else 'call ::= "join()"')
+    opening = r'"\" "' if padded else r'"\""'
+    calls = [_call(tool, opening) for tool in tools]
+    lines = [f'root ::= step* number "join()"{"" if ends_by_itself else END}', 'number ::= [1-9] [0-9]* ". "']
+    lines += ['step ::= number call "\\n"', f"call ::= {' | '.join(calls)}"] if calls else ['step ::= number "join()"']
+    lines += [f"text ::= {opening} {CHARACTERS}", 'texts ::= "[" ( text ( ", " text )* )? "]"']
     return "\n".join(lines)
 
 
-def _arguments(tool: Tool) -> str:
-    return ' ", " '.join(_value(tool, p.type) for p in tool.parameters)
+def _call(tool: Tool, opening: str) -> str:
+    values = ' ", " '.join(_value(tool.name, p.type, opening) for p in tool.parameters)
+    return f'"{tool.name}(" {values} ")"'
 
 
-def _value(tool: Tool, kind: Any) -> str:
+def _value(tool: str, kind: Any, opening: str) -> str:
     choices = [value for value in get_args(kind) if isinstance(value, str)]
-    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    rule = " | ".join(f'"\\"{choice}\\""' for choice in choices) if choices else VALUES.get(name)
-    if rule is None:
-        raise InputError(f"{tool.name}: there is no grammar for the type {name}; choose one of {', '.join(VALUES)}")
-    return f"( {rule} )"
+    if choices:
+        return "( " + " | ".join(f'{opening} "{choice}" {CLOSING}' for choice in choices) + " )"
+    rules = {str: "text", list[str]: "texts"} | {t: f"( {NUMBERS[t.__name__]} )" for t in (int, float, bool)}
+    if kind not in rules:
+        raise InputError(
+            f"{tool}: there is no grammar for the type {kind}; use str, list[str], int, float, bool or Literal"
+        )
+    return rules[kind]
 
 
 class Grammar:

@@ -36,11 +36,11 @@ class Rounding:
     """What the planner that ships is trained on further, once with whole weights and once with simulated four bits: `rows`
     rows at the rate `rate`. `limit` requests of every test split judge."""
 
-    rows: int = 400
+    rows: int = 240
     rate: float = 0.001
     weight_decay: float = 0.1
     all_tools: float = 0.3
-    limit: int = 100
+    limit: int = 60
 
 
 def nf4(weights: torch.Tensor, group: int = 64) -> torch.Tensor:

@@ -176,7 +176,7 @@ def until_end(pieces: Iterable[str]) -> Iterator[str]:
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """What a model is made of, as training left it; nothing for a model from elsewhere."""
     folder = Path(folder)
-    path = (folder.parent if folder.suffix == ".gguf" else folder) / "manifest.json"
+    path = folder.with_suffix(".json") if folder.suffix == ".gguf" else folder / "manifest.json"
     return read_json(path) if path.exists() else {}
 
 

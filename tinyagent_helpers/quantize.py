@@ -49,7 +49,7 @@ def export(
         if kind == "F16":
             whole.replace(part)
         else:
-            _quantize(whole, part, kind, importance, model.config.tie_word_embeddings)
+            _quantize(whole, part, kind, importance, _large_embedding(model.config))
         check_tokens(LlamaCppModel(part), tokenizer)
         part.replace(path)
     finally:
@@ -80,12 +80,17 @@ def check_tokens(made: LlamaCppModel, tokenizer: PreTrainedTokenizerBase) -> Non
         raise InputError(f"the GGUF file reads other tokens than its tokenizer: {found} for {right}")
 
 
-def _quantize(source: Path, target: Path, kind: str, importance: Mapping[str, Any], tied: bool) -> None:
-    """Let llama.cpp write a GGUF file again with fewer bits. Embeddings that choose the next token, too, are kept in 6 bits by
-    llama.cpp; in Q4_0 they get 5 here, as they are a sixth of a nano planner's weights."""
+def _large_embedding(config: Any) -> bool:
+    """Whether embeddings that choose the next token, too (which llama.cpp keeps in 6 bits) are a large part of a small model,
+    and can be cut into the groups of 256 that a type of 5 bits needs: llama.cpp would abort the process."""
+    return config.tie_word_embeddings and config.hidden_size <= 512 and config.hidden_size % 256 == 0
+
+
+def _quantize(source: Path, target: Path, kind: str, importance: Mapping[str, Any], smaller: bool) -> None:
+    """Let llama.cpp write a GGUF file again with fewer bits; `smaller`: in Q4_0 the embeddings get 5 bits instead of 6."""
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype, options.nthread = TYPES[kind], os.cpu_count() or 1
-    if tied and kind == "Q4_0":
+    if smaller and kind == "Q4_0":
         options.token_embedding_type = llama_cpp.GGML_TYPE_Q5_K
     columns = {name: np.asarray(values, dtype=np.float32) for name, values in importance.items()}
     if columns:  # an array that ends with an empty entry

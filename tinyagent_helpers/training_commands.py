@@ -136,12 +136,13 @@ def run_reinforce(options: argparse.Namespace) -> int:
     return _aligned(options, reinforce(chosen, start, *parts, index=index, command=_alignment(options)))
 
 
-ALIGNING = ("rows", "skip", "rate", "batch", "beta", "seed")
+ALIGNING = ("rows", "skip", "rate", "batch", "beta", "likelihood", "seed")
 
 
 def _aligning(options: argparse.Namespace, usual: dict[str, Any]) -> Any:
     """The profile's settings with the changes that were asked for."""
-    changes = {name: value for name in ALIGNING if name != "skip" and (value := getattr(options, name)) is not None}
+    given = {name: getattr(options, name, None) for name in ALIGNING if name != "skip"}
+    changes = {name: value for name, value in given.items() if value is not None}
     return replace(usual[options.profile], **changes)
 
 
@@ -164,7 +165,7 @@ def _alignment(options: argparse.Namespace, more: str = "") -> str:
     from tinyagent_helpers.models import read_manifest
 
     made = read_manifest(options.start).get("command")
-    given = said(options, ("profile", *ALIGNING)) + more
+    given = said(options, ("profile", *(name for name in ALIGNING if hasattr(options, name)))) + more
     last = f"tinyagent {options.command} --data DIR --output ALIGNED --start ADAPTER{given}"
     return "; ".join(filter(None, [made, last]))
 
