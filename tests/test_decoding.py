@@ -2,6 +2,7 @@
 
 import pytest
 
+from tinyagent_helpers import latency
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
 from tinyagent_helpers.decoding import Grammar, look_up, plan_grammar
 from tinyagent_helpers.evaluation import needed_tools
@@ -132,3 +133,13 @@ def test_latency_has_a_row_for_every_file_and_prompt_and_is_not_measured_twice(t
     assert measure_latency(*parts, lines.append, prompts=(400, 200), repeats=2) == rows
     with pytest.raises(InputError, match="other settings"):
         measure_latency(*parts, lines.append, prompts=(400,), repeats=2)
+
+
+def test_random_weights_of_a_shape_make_a_file_of_every_type_and_only_once(tmp_path, tiny, monkeypatch):
+    small = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4}
+    monkeypatch.setattr(latency, "TINYLLAMA", latency.TINYLLAMA | small | {"vocab_size": 700})
+    paths = latency.random_tinyllama(tiny[1], tmp_path)
+    assert list(paths) == ["F16", "Q8_0", "Q4_K_M", "Q4_0"] and all(path.exists() for path in paths.values())
+    monkeypatch.setattr(latency, "export", None)
+    assert latency.random_tinyllama(tiny[1], tmp_path) == paths
+    assert measure_latency(paths, tmp_path, 1, print, prompts=(300,), repeats=1)[0]["prompt"] == 300

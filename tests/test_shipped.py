@@ -52,10 +52,12 @@ def test_only_safe_and_small_files_ship():
 
 
 def test_the_gguf_file_is_the_adapter_that_ships(planner):
-    made = read_json(NANO_PLANNER.with_suffix(".json"))
-    assert made["made of"] == digest(*sorted(NANO_ADAPTER.glob("*.safetensors"))), "quantize again, then ship"
-    assert made["file"] == digest(NANO_PLANNER) and made["tools"] == tools_hash()
-    assert planner.template == made["template"] == NANO_TEMPLATE.hash
+    for path, kind in ((NANO_PLANNER, "F16"), (NANO_PLANNER.with_name("planner-Q4_0.gguf"), "Q4_0")):
+        made = read_json(path.with_suffix(".json"))
+        assert made["made of"] == digest(*sorted(NANO_ADAPTER.glob("*.safetensors"))), "quantize again, then ship"
+        assert made["file"] == digest(path) and made["tools"] == tools_hash() and made["type"] == kind
+        assert planner.template == made["template"] == NANO_TEMPLATE.hash
+    assert path.stat().st_size <= 0.31 * NANO_PLANNER.stat().st_size, "the goal: 4 bits take at most 0.31 of 16"
     rows = list(read_jsonl(DATA / "handwritten" / "dev.jsonl"))[:24]
     whole = load_trained(PROFILES["nano"], NANO_ADAPTER)
     assert [planner.ids(row["request"]) for row in rows] == [whole.ids(row["request"]) for row in rows]

@@ -402,13 +402,13 @@ def ex_06_2(answer: Callable) -> str:
 
 
 @_exercise
-def ex_06_3(answer: str, worth: Callable) -> str:
+def ex_06_3(answer: str, harm: Callable) -> str:
     """Which matrices to keep in 16 bits."""
     kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     if answer not in kinds:
         raise Hint(f"Choose one of {', '.join(kinds)}.")
-    found = {kind: worth(kind, "held out") for kind in kinds}
+    found = {kind: harm(kind, "held out") for kind in kinds}
     best = max(found.values())
     if found[answer] < 0.9 * best:
-        raise Hint(f"On other requests {answer} has {found[answer] / best:.0%} of the best kind's worth.")
+        raise Hint(f"On other requests {answer} has {found[answer] / best:.0%} of the harm that the worst kind does.")
     return f"On requests that the choice has not seen: { {kind: round(nats, 6) for kind, nats in found.items()} }."

@@ -1,3 +1,3 @@
-answer = max(KINDS, key=worth)
+answer = max(KINDS, key=harm)
 
-checks.ex_06_3(answer, worth)
+checks.ex_06_3(answer, harm)
