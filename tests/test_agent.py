@@ -49,9 +49,13 @@ class Clock:
         return toolset([wait, block, fail, crash])
 
 
+def yes(question):
+    return True
+
+
 def run(plans, tools, request="do it", delay=0.0, **limits):
     recording = Recording(request, NOW, tuple(plans), "done: $1")
-    agent = Agent(RecordedPlanner(recording, delay), RecordedJoiner(recording.answer), tools, **limits)
+    agent = Agent(RecordedPlanner(recording, delay), RecordedJoiner(recording.answer), tools, ask=yes, **limits)
     return asyncio.run(agent.run(request, NOW))
 
 
@@ -131,9 +135,8 @@ class AtOnce:
     "plan", ['1. wait("$2", 0.0)\n2. wait("$1", 0.0)\n3. join()', '1. wait("$3", 0.0)\n2. wait("$1", 0.0)\n']
 )
 def test_a_plan_in_one_piece_hangs_nothing_either(plan):
-    agent = Agent(
-        AtOnce(plan, '1. wait("ok", 0.0)\n2. join()\nThat is my plan.'), RecordedJoiner("done: $1"), Clock().tools()
-    )
+    plans = AtOnce(plan, '1. wait("ok", 0.0)\n2. join()\nThat is my plan.')
+    agent = Agent(plans, RecordedJoiner("done: $1"), Clock().tools(), ask=yes)
     result = asyncio.run(agent.run("x", NOW))
     assert result.rounds[0].error and result.answer == "done: ok" and result.seconds < 1
 
@@ -240,7 +243,7 @@ def test_unusable_requests_are_refused_before_anything_runs(request_text, messag
 def test_the_tour_runs_on_the_simulated_mac(mac):
     for recording in load_recordings():
         mac.reset(recording.now)
-        agent = Agent(RecordedPlanner(recording), RecordedJoiner(recording.answer), bind(mac))
+        agent = Agent(RecordedPlanner(recording), RecordedJoiner(recording.answer), bind(mac), ask=yes)
         result = asyncio.run(agent.run(recording.request, recording.now))
         assert result.answer
         assert result.succeeded == ("Yuki" not in recording.request)

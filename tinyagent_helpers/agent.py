@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from tinyagent_helpers.consent import ONLY_READ, Question, preview, refuse, repeats
 from tinyagent_helpers.joins import Join
 from tinyagent_helpers.mac.protocol import ToolError
 from tinyagent_helpers.plans import PlanError, PlanReader, Step, fill_in
@@ -38,13 +39,20 @@ class StepRun:
 
 @dataclass
 class Round:
-    """One plan and what came of it; `error` says why the plan itself could not be used, if so."""
+    """One plan and what came of it: `calls` as they were planned, `steps` as they were run; `error` says why the plan itself
+    could not be used, if so."""
 
     plan: str = ""
     steps: list[StepRun] = field(default_factory=list)
     error: str = ""
     planned: float | None = None
     join: Join | None = None
+    calls: list[Step] = field(default_factory=list)
+
+    @property
+    def done(self) -> set[int]:
+        """The numbers of the steps that worked."""
+        return {s.id for s in self.steps if s.started is not None and not s.error}
 
     @property
     def problems(self) -> list[str]:
@@ -99,7 +107,11 @@ class Joiner(Protocol):
 
 
 class Agent:
-    """Carries out requests with a planner, a joiner and tools. Times are in seconds."""
+    """Carries out requests with a planner, a joiner and tools. Times are in seconds.
+
+    `ask` is called, in a thread, before a step of a later plan does what the request did not lead to (see `consent`); by default
+    such a step is refused. `watch` is shown the run whenever anything in it has changed.
+    """
 
     def __init__(
         self,
@@ -110,9 +122,12 @@ class Agent:
         step_limit: float = 30.0,
         time_limit: float = 120.0,
         max_rounds: int = 2,
+        ask: Question = refuse,
+        watch: Callable[[Run], None] = lambda run: None,
     ):
         self.planner, self.joiner, self.tools = planner, joiner, tools
         self.step_limit, self.time_limit, self.max_rounds = step_limit, time_limit, max_rounds
+        self.ask, self.watch = ask, watch
 
     async def run(self, request: str, now: datetime) -> Run:
         """Plan, execute and join, at most `max_rounds` times.
@@ -131,6 +146,7 @@ class Agent:
                 for number in range(1, self.max_rounds + 1):
                     await self._round(run, start)
                     run.rounds[-1].join = join = await self._join(run, may_replan=number < self.max_rounds)
+                    self.watch(run)
                     if not join.replan:
                         break
                 run.answer = _answer(run.rounds[-1])
@@ -139,6 +155,7 @@ class Agent:
                 raise
             run.answer = f"Stopped after {self.time_limit:g} seconds."
         run.seconds = time.perf_counter() - start
+        self.watch(run)
         return run
 
     async def _join(self, run: Run, may_replan: bool) -> Join:
@@ -150,6 +167,7 @@ class Agent:
     async def _round(self, run: Run, start: float) -> None:
         """Read one plan as it streams in, starting each step as soon as it is read."""
         earlier, this = tuple(run.rounds), Round()
+        seen = next((round for round in earlier if round.steps), None)  # the round whose results the new plan was told
         run.rounds.append(this)
         reader, results = PlanReader(self.tools), _Results()
         async with asyncio.TaskGroup() as group:
@@ -158,14 +176,17 @@ class Agent:
                 for step in steps:
                     record = StepRun(step.id, step.tool, list(step.arguments), list(step.depends_on))
                     this.steps.append(record)
+                    this.calls.append(step)
                     needed = {d: results[d] for d in step.depends_on}
-                    group.create_task(self._step(step, record, needed, results[step.id], start))
+                    led_to = not seen or step.tool in ONLY_READ or step.id in repeats(this.calls, seen.calls, seen.done)
+                    group.create_task(self._step(run, step, record, needed, results[step.id], start, led_to))
 
             try:
                 async with aclosing(self.planner.stream(run.request, run.now, earlier)) as pieces:
                     async for text in pieces:
                         this.plan += text
                         begin(reader.feed(text))
+                        self.watch(run)
                         if reader.finished:
                             break
                 begin(reader.close())
@@ -177,7 +198,14 @@ class Agent:
             results.give_up(begun={record.id for record in this.steps})
 
     async def _step(
-        self, step: Step, record: StepRun, needed: Mapping[int, asyncio.Future], done: asyncio.Future, start: float
+        self,
+        run: Run,
+        step: Step,
+        record: StepRun,
+        needed: Mapping[int, asyncio.Future],
+        done: asyncio.Future,
+        start: float,
+        led_to: bool,
     ) -> None:
         """Wait for the steps this one needs, call the tool, and leave what it said, or None, in `done`."""
         try:
@@ -185,8 +213,12 @@ class Agent:
             if failed := [d for d, observation in inputs.items() if observation is None]:
                 raise ToolError(f"not run, because step {failed[0]} failed")
             record.arguments = list(fill_in(step.arguments, inputs))
+            tool = self.tools[step.tool]
+            if not led_to:
+                await self._ask(tool, record.arguments)
             record.started = time.perf_counter() - start
-            record.observation = await self._call(self.tools[step.tool], record.arguments)
+            self.watch(run)
+            record.observation = await self._call(tool, record.arguments)
         except asyncio.CancelledError:
             record.error = "cancelled"
             raise
@@ -196,6 +228,13 @@ class Agent:
             record.ended = None if record.started is None else time.perf_counter() - start
             if not done.done():  # cancelling whoever waits for a future cancels the future, too
                 done.set_result(None if record.error else record.observation)
+            self.watch(run)
+
+    async def _ask(self, tool: Tool, arguments: Sequence[Any]) -> None:
+        """Refuse a step that the request did not lead to, unless somebody says yes to it."""
+        values = {parameter.name: value for parameter, value in zip(tool.parameters, arguments)}
+        if not await _in_thread(self.ask, [preview(f"{tool.name}: {tool.description}", values)]):
+            raise ToolError("not run: the request did not lead to this step, and nobody said yes to it")
 
     async def _call(self, tool: Tool, arguments: Sequence[Any]) -> str:
         """Call a tool within the time limit. Whatever goes wrong in it is an ordinary exception here."""

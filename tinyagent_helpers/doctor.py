@@ -26,7 +26,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, memory, cores, disk, compiler, libraries, accelerator and hub."""
+    """Look at Python, memory, cores, disk, compiler, libraries, accelerator, hub, and on a Mac at its permissions."""
     memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator, cores = find_accelerator(), os.cpu_count() or 1
     python_ok = MINIMUM_PYTHON <= sys.version_info[:2] < NEXT_UNTRIED_PYTHON
@@ -102,6 +102,10 @@ def _libraries() -> Finding:
         "sklearn",
         "matplotlib",
         "ipykernel",
+        "ipywidgets",
+        "uvicorn",
+        "soundfile",
+        "pywhispercpp",
     )
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     found = f"missing {', '.join(missing)}" if missing else "complete"

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 from pypdf import PdfReader
@@ -14,8 +15,8 @@ MAX_PAGES = 100
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # what is wrong with a file is said in the ToolError
 
 
-def pdf_text(path: Path) -> str:
-    """The text of a PDF's first 100 pages.
+def read_pdf(path: Path) -> tuple[list[str], int]:
+    """The texts of a PDF's first 100 pages, and how many pages it has.
 
     Raises:
         ToolError: it is missing, broken, encrypted, or has no text.
@@ -24,12 +25,17 @@ def pdf_text(path: Path) -> str:
         reader = PdfReader(path)
         if reader.is_encrypted:
             raise ToolError(f"{path.name} is encrypted; save a copy without a password")
-        text = "\n".join(page.extract_text() for page in reader.pages[:MAX_PAGES])
+        texts, pages = [page.extract_text() for page in islice(reader.pages, MAX_PAGES)], len(reader.pages)
     except (PyPdfError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ToolError(f"{path.name} cannot be read as a PDF ({error})") from None
-    if not text.strip():
+    if not "".join(texts).strip():
         raise ToolError(f"{path.name} holds no text; it may be a scan")
-    return text
+    return texts, pages
+
+
+def pdf_text(path: Path) -> str:
+    """The text of a PDF's first 100 pages; raises what `read_pdf` raises."""
+    return "\n".join(read_pdf(path)[0])
 
 
 def extract_summary(text: str, sentences: int = 3) -> str:

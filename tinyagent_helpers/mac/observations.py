@@ -50,6 +50,10 @@ def directions_url(start: str, end: str, transport: str) -> str:
     return f"https://maps.apple.com/?{urlencode(places | {'dirflg': transport}, quote_via=quote)}"
 
 
+def not_wanted(what: str) -> str:
+    return f"Not done: {what[0].lower()}{what[1:]}, because the user did not say yes."
+
+
 def no_contact(name: str, near: Sequence[str] = ()) -> str:
     return f"There is no contact {name!r}.{_similar_names(near)}"
 
@@ -64,6 +68,26 @@ def no_file(name: str, near: Sequence[str] = ()) -> str:
 
 def several_files(name: str, found: Sequence[str]) -> str:
     return f"{len(found)} files match {name!r}: {', '.join(found)}. Say which one."
+
+
+def contact_lacks(name: str, what: str) -> str:
+    return f"{name} has no {what} in Contacts."
+
+
+def no_note(name: str, folder: str, there: Sequence[str]) -> str:
+    return f"There is no note {name!r}{_in_folder(folder)}. There are {', '.join(there) or 'none'}."
+
+
+def several_notes(name: str, folder: str, found: Sequence[str]) -> str:
+    return f"{len(found)} notes match {name!r}{_in_folder(folder)}: {', '.join(found)}. Say which one."
+
+
+def no_file_at(path: str) -> str:
+    return f"There is no file at {path!r}; find it with open_and_get_file_path first."
+
+
+def _in_folder(folder: str) -> str:
+    return f" in the folder {folder!r}" if folder else ""
 
 
 def _similar_names(near: Sequence[str]) -> str:

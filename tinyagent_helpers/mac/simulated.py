@@ -1,14 +1,11 @@
 """A Mac that fits in a folder: the sixteen tools on a SQLite file and a folder of real files, PDFs among them."""
 
-import difflib
 import hashlib
-import re
 import shutil
 import sqlite3
 import time
 import tomllib
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
@@ -21,9 +18,9 @@ from fpdf import FPDF
 
 from tinyagent_helpers.artifacts import DATA, InputError, make_folder
 from tinyagent_helpers.mac import observations as said
-from tinyagent_helpers.mac.documents import extract_summary, pdf_text
-from tinyagent_helpers.mac.protocol import ToolError
+from tinyagent_helpers.mac import rules
 from tinyagent_helpers.mac.store import Row, Snapshot, Store
+from tinyagent_helpers.subagents import OfflineWriter, Writer, read_and_summarize
 from tinyagent_helpers.times import FORMAT
 from tinyagent_helpers.tools import Tool
 
@@ -32,9 +29,13 @@ DOCUMENTS = DATA / "mac" / "files"
 
 
 class SimulatedMac:
-    """Implements `protocol.Mac`. State lives in `folder` and survives; `reset` brings back what ships in data/mac."""
+    """Implements `protocol.Mac`. State lives in `folder` and survives; `reset` brings back what ships in data/mac.
 
-    def __init__(self, folder: Path, now: datetime | None = None, reset: bool = False):
+    `writer` words e-mails, notes and summaries; the default needs no language model.
+    """
+
+    def __init__(self, folder: Path, now: datetime | None = None, reset: bool = False, writer: Writer | None = None):
+        self.writer = writer or OfflineWriter()
         self.folder = make_folder(Path(folder)).resolve()
         self.files = self.folder / "Files"
         if reset or not (self.folder / "mac.db").exists():
@@ -80,44 +81,24 @@ class SimulatedMac:
     # Contacts
 
     def get_phone_number(self, name: str) -> str:
-        return self._contact(name, "phone", "phone number")
+        return rules.contact_value(rules.contact(name, self.store.rows("contacts")), "phone")
 
     def get_email_address(self, name: str) -> str:
-        return self._contact(name, "email", "e-mail address")
-
-    def _contact(self, name: str, column: str, called: str) -> str:
-        contacts = self.store.rows("contacts")
-        wanted = unicodedata.normalize("NFC", name).casefold().strip()
-        exact = [c for c in contacts if wanted and wanted in (c["name"].casefold(), c["relation"].casefold())]
-        found = exact or [c for c in contacts if wanted in c["name"].casefold().split()]
-        if not found:
-            near = _similar(wanted, [c["name"] for c in contacts])
-            raise ToolError(said.no_contact(name, near))
-        if len(found) > 1:
-            raise ToolError(said.several_contacts(name, [c["name"] for c in found]))
-        if not found[0][column]:
-            raise ToolError(f"{found[0]['name']} has no {called} in Contacts.")
-        return found[0][column]
+        return rules.contact_value(rules.contact(name, self.store.rows("contacts")), "email")
 
     # Calendar and Zoom
 
     def create_calendar_event(
         self, title: str, start_date: str, end_date: str, location: str, invitees: list[str], notes: str, calendar: str
     ) -> str:
-        start, end = _moment(start_date), _moment(end_date)
-        if end <= start:
-            raise ToolError(f"The event {title!r} would end at {end_date}, not after its start at {start_date}.")
-        _check_addresses(invitees)
+        rules.event_times(title, start_date, end_date, invitees)
         clashes = [e["title"] for e in self.store.rows("events") if e["start"] < end_date and start_date < e["end"]]
         event = dict(title=title, start=start_date, end=end_date, location=location, invitees=invitees, notes=notes)
         self.store.add("events", event | {"calendar": calendar or "Home"})
         return said.event_created(title, start_date, clashes)
 
     def get_zoom_meeting_link(self, topic: str, start_time: str, duration: int, meeting_invitees: list[str]) -> str:
-        _moment(start_time)
-        _check_addresses(meeting_invitees)
-        if duration <= 0:
-            raise ToolError(f"A meeting of {duration} minutes cannot be made.")
+        rules.meeting_start(start_time, duration, meeting_invitees)
         number = int(hashlib.sha256(f"{topic}|{start_time}|{duration}".encode()).hexdigest(), 16) % 10**10
         link = f"https://zoom.example/j/{number:010}"
         meeting = dict(topic=topic, start=start_time, minutes=duration, invitees=meeting_invitees, link=link)
@@ -127,65 +108,48 @@ class SimulatedMac:
     # Files
 
     def open_and_get_file_path(self, file_name: str) -> str:
-        wanted = file_name.casefold().strip()
         files = sorted(p for p in self.files.rglob("*") if p.is_file() and p.resolve().is_relative_to(self.files))
-        exact = [p for p in files if wanted in (p.name.casefold(), p.stem.casefold())]
-        words = wanted.replace("_", " ").replace("-", " ").split()
-        found = exact or [p for p in files if words and all(word in p.name.casefold() for word in words)]
-        if not found:
-            near = _similar(wanted, [p.name for p in files])
-            raise ToolError(said.no_file(file_name, near))
-        if len(found) > 1:
-            raise ToolError(said.several_files(file_name, [p.name for p in found]))
-        self.store.add("opened", {"app": "Files", "item": found[0].name})
-        return str(found[0])
+        found = rules.file(file_name, files)
+        self.store.add("opened", {"app": "Files", "item": found.name})
+        return str(found)
 
     def summarize_pdf(self, pdf_path: str) -> str:
-        return extract_summary(pdf_text(self._file(pdf_path)))
-
-    def _file(self, path: str) -> Path:
-        """A file of this Mac; anything outside its folder is refused."""
-        try:
-            file = (self.files / path).resolve()
-            inside = file.is_relative_to(self.files) and file.is_file()
-        except (OSError, ValueError, RuntimeError):  # RuntimeError: links that lead in a circle
-            inside = False
-        if not inside:
-            raise ToolError(f"There is no file at {path!r}; find it with open_and_get_file_path first.")
-        return file
+        return read_and_summarize(rules.file_inside(self.files, pdf_path), self.writer)
 
     # Mail
 
     def compose_new_email(
         self, recipients: list[str], cc: list[str], subject: str, context: str, attachments: list[str]
     ) -> str:
-        self._send(recipients, cc, subject, context, attachments)
+        names = self._check_email(recipients, cc, attachments)
+        self._send(recipients, cc, subject, self.writer.email("new", context, subject, ""), names)
         return said.email_sent(recipients, subject)
 
     def reply_to_email(self, cc: list[str], context: str, attachments: list[str]) -> str:
         mail = self._selected_mail()
-        self._send([mail["sender"]], cc, f"Re: {mail['subject']}", context, attachments)
+        names = self._check_email([mail["sender"]], cc, attachments)
+        body = self.writer.email("reply", context, mail["subject"], mail["body"])
+        self._send([mail["sender"]], cc, f"Re: {mail['subject']}", body, names)
         return said.reply_sent(mail["sender"])
 
     def forward_email(self, recipients: list[str], cc: list[str], context: str, attachments: list[str]) -> str:
         mail = self._selected_mail()
-        body = f"{context}\n\n{mail['sender']} wrote:\n{mail['body']}".strip()
-        self._send(recipients, cc, f"Fwd: {mail['subject']}", body, attachments)
+        names = self._check_email(recipients, cc, attachments)
+        written = self.writer.email("forward", context, mail["subject"], mail["body"])
+        self._send(recipients, cc, f"Fwd: {mail['subject']}", rules.forwarded(written, mail), names)
         return said.email_forwarded(mail["subject"], recipients)
 
     def _selected_mail(self) -> Row:
-        selected = [m for m in self.store.rows("mail") if m["selected"]]
-        if not selected:
-            raise ToolError("No message is selected in Mail; select one and ask again.")
-        return selected[0]
+        return rules.selected([m for m in self.store.rows("mail") if m["selected"]])
+
+    def _check_email(self, recipients: list[str], cc: list[str], attachments: list[str]) -> list[str]:
+        """The attachments' names, if all can be sent."""
+        rules.check_email(recipients, cc)
+        return [rules.file_inside(self.files, path).name for path in attachments]
 
     def _send(self, recipients: list[str], cc: list[str], subject: str, body: str, attachments: list[str]) -> None:
-        if not recipients:
-            raise ToolError("An e-mail needs at least one recipient.")
-        _check_addresses([*recipients, *cc])
-        names = [self._file(path).name for path in attachments]
         mail = dict(box="sent", sender="me@example.com", recipients=recipients, cc=cc, subject=subject, body=body)
-        self.store.add("mail", mail | {"attachments": names, "selected": 0})
+        self.store.add("mail", mail | {"attachments": attachments, "selected": 0})
 
     # Maps
 
@@ -196,59 +160,41 @@ class SimulatedMac:
         return self._show_map(said.directions_url(start_location, end_location, transport), end_location)
 
     def _show_map(self, url: str, place: str) -> str:
-        if not place.strip():
-            raise ToolError("Maps needs to know which place.")
+        rules.check_place(place)
         self.store.add("maps", {"url": url})
         return url
 
     # Notes
 
     def create_note(self, name: str, content: str, folder: str) -> str:
-        name = name or content[:40] or "New note"
-        self.store.add("notes", dict(name=name, folder=folder or "Notes", content=content))
+        name = rules.note_title(name, content)
+        written = self.writer.note("new", name, content, "")
+        self.store.add("notes", dict(name=name, folder=folder or "Notes", content=written))
         return said.note_created(name)
 
     def open_note(self, name: str, folder: str) -> str:
-        note = self._note(name, folder)
+        note = rules.note(name, folder, self.store.rows("notes"))
         self.store.add("opened", {"app": "Notes", "item": note["name"]})
         return said.note_opened(note["name"], note["content"])
 
     def append_note_content(self, name: str, content: str, folder: str) -> str:
-        note = self._note(name, folder)
-        self.store.append_text("notes", note["id"], "content", content)
+        note = rules.note(name, folder, self.store.rows("notes"))
+        written = self.writer.note("append", note["name"], content, note["content"])
+        self.store.append_text("notes", note["id"], "content", written)
         return said.note_extended(note["name"])
-
-    def _note(self, name: str, folder: str) -> Row:
-        notes = [n for n in self.store.rows("notes") if folder.casefold() in ("", n["folder"].casefold())]
-        found = [n for n in notes if n["name"].casefold() == name.casefold()]
-        found = found or [n for n in notes if name.strip() and name.casefold() in n["name"].casefold()]
-        place = f" in the folder {folder!r}" if folder else ""
-        if not found:
-            raise ToolError(
-                f"There is no note {name!r}{place}. There are {_names([n['name'] for n in notes]) or 'none'}."
-            )
-        if len(found) > 1:
-            places = _names([f"{n['name']} ({n['folder']})" for n in found])
-            raise ToolError(f"{len(found)} notes match {name!r}{place}: {places}. Say which one.")
-        return found[0]
 
     # Reminders and Messages
 
     def create_reminder(
         self, name: str, due_date: str, notes: str, list_name: str, priority: int, all_day: bool
     ) -> str:
-        if due_date:
-            _moment(due_date)
+        rules.due(due_date)
         reminder = dict(name=name, due=due_date, notes=notes, list=list_name or "Reminders", priority=priority)
         self.store.add("reminders", reminder | {"all_day": int(all_day)})
         return said.reminder_created(name, due_date)
 
     def send_sms(self, recipients: list[str], message: str) -> str:
-        if not recipients:
-            raise ToolError("A text message needs at least one recipient.")
-        for number in recipients:
-            if sum(c.isdigit() for c in number) < 3 or any(c.isalpha() for c in number):
-                raise ToolError(f"{number!r} is not a phone number; look it up with get_phone_number first.")
+        rules.check_numbers(recipients)
         self.store.add("messages", dict(recipients=recipients, message=message))
         return said.sms_sent(recipients)
 
@@ -265,32 +211,6 @@ def with_latency(tools: Mapping[str, Tool], seconds: Mapping[str, float]) -> dic
         return slow
 
     return {n: replace(t, function=slowed(t.function, seconds[n])) if n in seconds else t for n, t in tools.items()}
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _similar(wanted: str, names: Sequence[str]) -> list[str]:
-    """The names of which a word, or the whole, is spelt much like what was wanted."""
-    words = {name: [name.casefold(), *re.findall(r"\w+", name.casefold())] for name in names}
-    return [name for name in names if difflib.get_close_matches(wanted, words[name], cutoff=0.7)]
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.strptime(text, FORMAT)
-        if moment.strftime(FORMAT) == text:
-            return moment
-        raise ValueError
-    except ValueError:
-        raise ToolError(f"{text!r} is not a date; write YYYY-MM-DD HH:MM:SS.") from None
-
-
-def _check_addresses(addresses: Sequence[str]) -> None:
-    for address in addresses:
-        if "@" not in address or " " in address.strip():
-            raise ToolError(f"{address!r} is not an e-mail address; look it up with get_email_address first.")
 
 
 def _on_date(row: Row, midnight: datetime) -> Row:
