@@ -19,6 +19,7 @@ from tinyagent_helpers.profiles import Profile
 NANO_BASE = DATA / "models" / "nano-base"
 NANO_ADAPTER = DATA / "models" / "nano-adapter"
 NANO_PLANNER = DATA / "models" / "nano-planner" / "planner.gguf"  # the two in one file, for llama.cpp
+NANO_PLANNER_Q4 = NANO_PLANNER.with_name("planner-Q4_0.gguf")  # in four bits
 MAX_NEW_TOKENS = 300
 CHAT_OPTIONS = {"enable_thinking": False}  # a plan is wanted at once, also of models that could think aloud first
 SMALL = (
@@ -45,6 +46,13 @@ class LanguageModel(Protocol):
         """The continuations of many prompts."""
 
 
+def threads_for(path: str | Path) -> int:
+    """How many threads llama.cpp should use for a file on this machine."""
+    from psutil import cpu_count
+
+    return 1 if Path(path).stat().st_size < SMALL else cpu_count(logical=False) or 1
+
+
 class LlamaCppModel:
     """A GGUF file in this process, through llama.cpp. What a prompt begins with in common with the last one, or with one that was
     given to `keep`, is not read again; `draft` tokens at a time are looked up in the prompt before they are computed (see
@@ -56,14 +64,12 @@ class LlamaCppModel:
 
     def __init__(self, path: str | Path, draft: int = 0, threads: int = 0):
         from llama_cpp import Llama
-        from psutil import cpu_count
 
         from tinyagent_helpers.decoding import Decoder
 
         if not Path(path).is_file():
             raise InputError(f"there is no file {path}; make one with tinyagent quantize")
-        small = Path(path).stat().st_size < SMALL
-        threads = threads or (1 if small else cpu_count(logical=False) or 1)
+        threads = threads or threads_for(path)
         options = {"n_ctx": 0, "n_gpu_layers": -1, "n_threads": threads, "n_threads_batch": threads, "verbose": False}
         try:
             self._llama = Llama(str(path), **options)
@@ -77,8 +83,13 @@ class LlamaCppModel:
     def ids(self, prompt: str) -> list[int]:
         """The tokens that the model reads for a prompt."""
         if self._chat:
-            return self.tokens(self._rendered(prompt))
+            return self.tokens(self.rendered(prompt))
         return self._llama.tokenize(prompt.encode(), add_bos=True, special=True)  # if the model wants one
+
+    @property
+    def start(self) -> str:
+        """The text of the token that every text begins with, "" for none."""
+        return self._mark(self._llama.token_bos())
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, and no others."""
@@ -109,14 +120,18 @@ class LlamaCppModel:
             if token == end:
                 return
 
-    def _rendered(self, prompt: str) -> str:
+    def rendered(self, prompt: str) -> str:
+        """The text that the model reads for a prompt: the prompt, or what its chat template makes of it."""
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        marks = {name: self._llama.detokenize([id], special=True).decode() if id >= 0 else "" for name, id in (
-            ("eos_token", self._llama.token_eos()), ("bos_token", self._llama.token_bos())
-        )}  # fmt: skip
+        if not self._chat:
+            return prompt
+        marks = {"eos_token": self._mark(self._llama.token_eos()), "bos_token": self.start}
         message = {"role": "user", "content": prompt}
         return Jinja2ChatFormatter(self._chat, **marks)(messages=[message], **CHAT_OPTIONS).prompt
+
+    def _mark(self, token: int) -> str:
+        return self._llama.detokenize([token], special=True).decode() if token >= 0 else ""
 
 
 class ServerModel:
@@ -178,6 +193,17 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     path = folder.with_suffix(".json") if folder.suffix == ".gguf" else folder / "manifest.json"
     return read_json(path) if path.exists() else {}
+
+
+def served_manifest(url: str) -> dict[str, Any]:
+    """What `tinyagent serve` says of its planner; nothing for another server."""
+    from httpx import HTTPError, get
+
+    try:
+        made = get(f"{url.rstrip('/')}/planner", timeout=10).json()
+    except (HTTPError, ValueError):
+        return {}
+    return made if isinstance(made, dict) and isinstance(made.get("template"), str) else {}
 
 
 def load_planner(profile: Profile, path: str | Path = "") -> LanguageModel:
