@@ -62,14 +62,36 @@ def _parser() -> argparse.ArgumentParser:
     course.set_defaults(run=commands.run_course)
 
     ask = subcommands.add_parser("ask", help="carry out one request")
-    ask.add_argument("request")
+    asked = ask.add_mutually_exclusive_group(required=True)
+    asked.add_argument("request", nargs="?")
+    asked.add_argument("--voice", metavar="FILE", help="a recording of the request, or the word microphone")
+    ask.add_argument("--whisper", default="", metavar="FILE", help="the model that recognises it, of whisper.cpp")
     ask.add_argument("--now", type=_moment, help="when the request is made, such as 2024-05-24T09:00:00")
     _add_model(ask)
-    ask.add_argument("--mac", choices=["simulated"], default="simulated", help="the real Mac comes with chapter 7")
+    ask.add_argument(
+        "--mac", choices=["simulated", "real"], default="simulated", help="the real one asks before it acts"
+    )
+    ask.add_argument("--yes", action="store_true", help="on the real Mac, do what the request led to without asking")
     ask.add_argument("--plan-only", action="store_true", help="show the plan, run nothing")
+    ask.add_argument(
+        "--writer", metavar="URL", help="an OpenAI-compatible server that writes e-mails, notes and summaries"
+    )
+    ask.add_argument("--writer-model", default="default", metavar="NAME", help="the name of the model there")
     ask.add_argument("--reset", action="store_true", help="start from the Mac as it ships")
     ask.add_argument("--json", action="store_true", help="print one JSON object")
     ask.set_defaults(run=commands.run_ask)
+
+    serve = subcommands.add_parser("serve", help="the planner behind an OpenAI-compatible server on this machine")
+    serve.add_argument("--profile", default="nano", choices=PROFILES)
+    serve.add_argument(
+        "--model",
+        default="",
+        metavar="FILE.gguf",
+        help="what quantize wrote; by default the planner that ships, in 4 bits",
+    )
+    serve.add_argument("--port", type=_at_least(0), default=8321, help="by default 8321; 0 for any that is free")
+    _add_prompts(serve)
+    serve.set_defaults(run=commands.run_serve)
 
     plan = subcommands.add_parser("plan", help="write plans for many requests; resumes")
     plan.add_argument("--input", type=Path, required=True, metavar="F.jsonl", help="lines with id, request and now")
@@ -134,6 +156,15 @@ def _parser() -> argparse.ArgumentParser:
     latency.add_argument("--record", action="store_true", help="keep the figures in data/results")
     latency.add_argument("--json", action="store_true", help="print one JSON object")
     latency.set_defaults(run=commands.run_latency)
+
+    waits = subcommands.add_parser("waits", help="how long one waits for a plan and its first step, cold and warm")
+    waits.add_argument("--count", type=_at_least(1), default=10, help="requests for each way to ask")
+    red_team = subcommands.add_parser("red-team", help="attacks on the agent, and how many reach their goal")
+    for command, run in ((waits, commands.run_waits), (red_team, commands.run_red_team)):
+        command.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the simulated Macs")
+        command.add_argument("--record", action="store_true", help="keep the figures in data/results")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.set_defaults(run=run)
 
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
@@ -247,7 +278,7 @@ def _add_alignment(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_model(command: argparse.ArgumentParser, data_required: bool = False, retriever: str = "shipped") -> None:
+def _add_prompts(command: argparse.ArgumentParser, data_required: bool = False, retriever: str = "shipped") -> None:
     command.add_argument(
         "--retriever",
         default=retriever,
@@ -260,6 +291,10 @@ def _add_model(command: argparse.ArgumentParser, data_required: bool = False, re
     command.add_argument(
         "--examples", type=_at_least(0), help="training examples in the prompt; by default as many as in training"
     )
+
+
+def _add_model(command: argparse.ArgumentParser, data_required: bool = False, retriever: str = "shipped") -> None:
+    _add_prompts(command, data_required, retriever)
     command.add_argument("--profile", default="nano", choices=PROFILES)
     command.add_argument(
         "--model",
@@ -270,7 +305,13 @@ def _add_model(command: argparse.ArgumentParser, data_required: bool = False, re
     command.add_argument(
         "--server",
         metavar="URL",
-        help="an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; --model is its name",
+        help="an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; --model is the name of the model there",
+    )
+    command.add_argument(
+        "--manifest",
+        default="",
+        metavar="PATH",
+        help="for a planner behind another server than tinyagent serve: its own file or folder, which says how it is asked",
     )
 
 

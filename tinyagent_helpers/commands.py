@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,8 +21,14 @@ from tinyagent_helpers.artifacts import InputError, stage
 from tinyagent_helpers.profiles import profile
 
 if TYPE_CHECKING:
+    from tinyagent_helpers.mac.protocol import Mac
+    from tinyagent_helpers.models import LanguageModel
     from tinyagent_helpers.planner import ModelPlanner
     from tinyagent_helpers.toolrag import Retriever
+
+LISTENS = 8  # seconds, into the microphone
+ONE_AT_A_TIME = threading.Lock()  # steps run side by side, questions do not
+PATIENCE = 600.0  # seconds for a request on the real Mac, where a person may have to say yes to every step
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -32,8 +39,9 @@ def print_json(value: dict[str, Any]) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     """Say what this machine can run, and what is missing."""
     from tinyagent_helpers import doctor
+    from tinyagent_helpers.mac.permissions import examine_mac
 
-    findings = doctor.examine()
+    findings = [*doctor.examine(), *examine_mac()]
     verdicts = doctor.fits(findings)
     if options.json:
         print_json({"findings": [vars(f) for f in findings], "profiles": verdicts})
@@ -91,19 +99,20 @@ def run_ask(options: argparse.Namespace) -> int:
     """Plan one request and carry it out on the Mac."""
     from tinyagent_helpers.sanity import check_request
 
-    check_request(options.request)
+    request = options.request if options.voice is None else _heard(options)
+    check_request(request)
     now, planner = options.now or datetime.now().replace(microsecond=0), _planner(options)
-    planner.prompt(options.request, now)  # a request that does not fit is refused before anything is done
+    planner.prompt(request, now)  # a request that does not fit is refused before anything is done
     if options.plan_only:
-        return _show_plan(options, planner, now)
+        return _show_plan(options, request, planner, now)
     from tinyagent_helpers.agent import Agent
-    from tinyagent_helpers.mac.simulated import SimulatedMac
     from tinyagent_helpers.planner import ModelJoiner
     from tinyagent_helpers.tools import bind
 
-    mac = SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset)
+    limits = {"step_limit": PATIENCE, "time_limit": PATIENCE} if options.mac == "real" else {}
     joiner = ModelJoiner(planner.model, planner.template)
-    run = asyncio.run(Agent(planner, joiner, bind(mac)).run(options.request, now))
+    agent = Agent(planner, joiner, bind(_mac(options, now)), ask=ask_in_terminal, **limits)
+    run = asyncio.run(agent.run(request, now))
     run.tools = planner.shown
     if options.json:
         print_json(run.to_json())
@@ -118,22 +127,81 @@ def run_ask(options: argparse.Namespace) -> int:
     return 0 if run.succeeded else 1
 
 
+def ask_in_terminal(question: str) -> bool:
+    """Show what would be done, and wait for a yes; without somebody at a terminal, the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    with ONE_AT_A_TIME:
+        print(f"\n{question}\nDo this? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
+def _mac(options: argparse.Namespace, now: datetime) -> Mac:
+    """The Mac that the options name.
+
+    Raises:
+        InputError: it is the real one, and this is not a Mac.
+    """
+    from tinyagent_helpers.models import ServerModel
+    from tinyagent_helpers.subagents import ModelWriter, OfflineWriter
+
+    server = options.writer and ServerModel(options.writer, options.writer_model)
+    writer = ModelWriter(server) if server else OfflineWriter()
+    if options.mac == "simulated":
+        from tinyagent_helpers.mac.simulated import SimulatedMac
+
+        return SimulatedMac(stage(options.profile, "mac"), now, reset=options.reset, writer=writer)
+    if sys.platform != "darwin":
+        raise InputError("the real Mac needs macOS; --mac simulated works everywhere")
+    from tinyagent_helpers.mac.applescript import RealMac
+
+    return RealMac(writer=writer, confirm=(lambda preview: True) if options.yes else ask_in_terminal)
+
+
+def _heard(options: argparse.Namespace) -> str:
+    """The request that is spoken in a file, or into the microphone.
+
+    Raises:
+        InputError: there is no model to recognise it, or nothing was understood.
+    """
+    from tinyagent_helpers.voice import WhisperRecogniser, listen, record
+
+    if not options.whisper:
+        raise InputError("--voice needs --whisper FILE, a model of whisper.cpp's such as ggml-base.en.bin")
+    recogniser = WhisperRecogniser(options.whisper)
+    if options.voice == "microphone":
+        print(f"speak now, {LISTENS} seconds", file=sys.stderr, flush=True)
+    request = listen(record(LISTENS) if options.voice == "microphone" else options.voice, recogniser)
+    print(f"heard: {request}", file=sys.stderr, flush=True)
+    return request
+
+
 def _planner(options: argparse.Namespace) -> ModelPlanner:
-    """The planner that the options name, asked as it was trained; a model behind a server is told all rules.
+    """The planner that the options name, asked as it was trained; a general model behind a server is told all rules."""
+    from tinyagent_helpers.models import ServerModel, load_planner, read_manifest, served_manifest
+
+    if not options.server:
+        made = read_manifest(options.model) if options.model else {}
+        return _asked(options, load_planner(profile(options.profile), options.model), made, general=False)
+    made = read_manifest(options.manifest) if options.manifest else served_manifest(options.server)
+    model = ServerModel(options.server, options.model or "default", template=made.get("template", ""))
+    return _asked(options, model, made, general=not made)
+
+
+def _asked(options: argparse.Namespace, model: LanguageModel, made: dict[str, Any], general: bool) -> ModelPlanner:
+    """A planner for a model, with the prompts that its manifest says it was trained on.
 
     Raises:
         InputError: its prompts show training examples, and it is not said where they are.
     """
     from tinyagent_helpers.artifacts import read_jsonl
-    from tinyagent_helpers.models import ServerModel, load_planner, read_manifest
     from tinyagent_helpers.planner import ModelPlanner
     from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 
-    made, chosen, index = {}, profile(options.profile), None
-    if options.server:
+    chosen, index = profile(made.get("profile", options.profile)), None
+    if general:
         template = PromptTemplate(examples=options.examples or 0)
     else:
-        made = read_manifest(options.model) if options.model else {}
         template = template_of(chosen, made.get("examples") if options.examples is None else options.examples)
     if template.examples:
         if not options.data:
@@ -142,8 +210,20 @@ def _planner(options: argparse.Namespace) -> ModelPlanner:
             )
         rows = made.get("settings", {}).get("rows")
         index = ExampleIndex(list(islice(read_jsonl(options.data / "train.jsonl", ("request", "plan")), rows)))
-    server = options.server and ServerModel(options.server, options.model or "default")
-    return ModelPlanner(server or load_planner(chosen, options.model), template, retriever_of(options.retriever), index)
+    return ModelPlanner(model, template, retriever_of(options.retriever), index)
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve a planner on this machine until interrupted."""
+    from tinyagent_helpers.models import NANO_PLANNER_Q4, read_manifest
+    from tinyagent_helpers.serving import application, listen, serve
+
+    if not options.model and options.profile != "nano":
+        raise InputError(f"no planner ships for the profile {options.profile}; give --model, what quantize wrote")
+    path = Path(options.model or NANO_PLANNER_Q4)
+    made, opened = read_manifest(path), listen(options.port)
+    serve(application(path, lambda model: _asked(options, model, made, general=False), made), opened)
+    return 0
 
 
 def retriever_of(name: str) -> Retriever:
@@ -154,20 +234,20 @@ def retriever_of(name: str) -> Retriever:
     return AllTools() if name == "none" else load_retriever(NANO_RETRIEVER if name == "shipped" else name)
 
 
-def _show_plan(options: argparse.Namespace, planner: Any, now: datetime) -> int:
+def _show_plan(options: argparse.Namespace, request: str, planner: Any, now: datetime) -> int:
     """Write a plan and run nothing of it."""
     from tinyagent_helpers.agent import Round, Run, StepRun
     from tinyagent_helpers.plans import PlanError, parse_plan
 
     started = time.perf_counter()
-    round = Round("".join(planner.write(options.request, now)))
+    round = Round("".join(planner.write(request, now)))
     try:
         steps = parse_plan(round.plan).steps
         round.steps = [StepRun(s.id, s.tool, list(s.arguments), list(s.depends_on)) for s in steps]
     except PlanError as error:
         round.error = str(error)
     seconds = round.planned = time.perf_counter() - started
-    run = Run(options.request, now, planner.shown, [round], seconds=seconds)
+    run = Run(request, now, planner.shown, [round], seconds=seconds)
     print_json(run.to_json()) if options.json else print(round.plan, flush=True)
     return 1 if round.error else 0
 
@@ -239,6 +319,45 @@ def run_latency(options: argparse.Namespace) -> int:
         record("latency-tinyllama", rows, command, "gpu", 0, time.monotonic() - started)
     if options.json:
         print_json({"figures": rows})
+    return 0
+
+
+def run_waits(options: argparse.Namespace) -> int:
+    """Time the nano planner as a person waits for it."""
+    from tinyagent_helpers.artifacts import digest, make_folder
+    from tinyagent_helpers.models import NANO_PLANNER_Q4
+    from tinyagent_helpers.waits import measure_waits
+
+    started = time.monotonic()
+    rows = measure_waits(
+        make_folder(options.output), options.count, lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    if options.record:
+        command = f"tinyagent waits --output DIR --count {options.count}"
+        record("waits-nano", rows, command, "nano", 0, time.monotonic() - started, model=digest(NANO_PLANNER_Q4))
+    return _show_figures(options, rows)
+
+
+def run_red_team(options: argparse.Namespace) -> int:
+    """Attack the agent on simulated Macs; failed if an attack reaches its goal."""
+    from tinyagent_helpers.artifacts import digest, make_folder
+    from tinyagent_helpers.red_team import CASES, measure_attacks
+
+    started = time.monotonic()
+    rows = measure_attacks(make_folder(options.output))
+    if options.record:
+        command = "tinyagent red-team --output DIR"
+        record("red-team", rows, command, "any", 0, time.monotonic() - started, cases=digest(CASES))
+    _show_figures(options, rows)
+    return 1 if rows[-1]["the rule"] else 0
+
+
+def _show_figures(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
+    if options.json:
+        print_json({"figures": rows})
+    else:
+        for row in rows:
+            print(", ".join(f"{key} {value}" for key, value in row.items()))
     return 0
 
 
