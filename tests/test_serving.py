@@ -18,6 +18,7 @@ from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
 from tinyagent_helpers.serving import OPENINGS, is_local, listen, running
 
 NOW = datetime(2024, 5, 24, 9)
+PLAN = '1. get_phone_number("Lutfi")\n2. send_sms(["$1"], "hi")\n3. join()<END_OF_PLAN>'
 REQUEST = "Text Lutfi that I am late"
 
 
@@ -69,7 +70,9 @@ def test_the_agents_planner_writes_the_same_plans_through_the_server_as_in_one_p
     rows = list(read_jsonl(ROOT / "data" / "handwritten" / "dev.jsonl"))[:10]
     for row in rows:
         there, here = ("".join(p.write(row["request"], NOW)) for p in (through, alone))
-        assert there.removesuffix("<END_OF_PLAN>") == here.removesuffix("<END_OF_PLAN>"), row["request"]
+        assert there == here, row["request"]
+    prompt = NANO_TEMPLATE.join("Text Lutfi", PLAN, ["+1 415 555 0102", "Sent the message to +1 415 555 0102."])
+    assert through.model.complete([prompt]) == alone.model.complete([prompt])
 
 
 def test_a_request_that_is_none_is_refused_with_its_reason(client):

@@ -1,7 +1,7 @@
 """A planner's GGUF file in other people's programs: what Ollama and LM Studio have to be told. See notebook 07.
 
-Both run llama.cpp and speak OpenAI's protocol. Left to their defaults, they wrap a prompt in a chat format that the planner has
-never seen, read only its first few thousand tokens, and punish repetition, although copying is what a planner does.
+Both run llama.cpp and speak OpenAI's protocol. Left to their defaults, they may wrap a prompt in a chat format that the planner
+has never seen, cut it to a few thousand tokens, and choose among tokens by chance.
 """
 
 from pathlib import Path

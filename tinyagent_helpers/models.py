@@ -148,7 +148,8 @@ class ServerModel:
         return len(prompt.encode())
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS) -> Iterator[str]:
-        """The continuation, piece by piece.
+        """The continuation, piece by piece. Servers keep the mark at which a model stops to themselves; it is added, so that a
+        plan is the same text as in one process.
 
         Raises:
             InputError: the server cannot be used.
@@ -164,7 +165,7 @@ class ServerModel:
                 temperature=0,
                 stream=True,
             ) as chunks:
-                yield from until_end(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+                yield from until_end(_said(chunk.choices[0]) for chunk in chunks if chunk.choices)
         except (APIError, HTTPError) as error:
             raise InputError(
                 f"{self.name} does not answer ({error}); check the URL, the model's name and the key"
@@ -173,6 +174,10 @@ class ServerModel:
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations, one after another."""
         return ["".join(self.stream(prompt, limit)) for prompt in prompts]
+
+
+def _said(choice: Any) -> str:
+    return (choice.delta.content or "") + (END_OF_PLAN if choice.finish_reason == "stop" else "")
 
 
 def until_end(pieces: Iterable[str]) -> Iterator[str]:

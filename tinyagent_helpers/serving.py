@@ -40,7 +40,7 @@ OPENINGS = (WHAT_A_PLAN_IS[0].partition("{")[0], HOW_TO_JOIN)  # how the templat
 GREEDY = {
     "temperature": 0.0,
     "repeat_penalty": 1.0,
-}  # the server's own 1.1 would punish copying, which is a planner's work
+}  # the server's own 1.1 changes two plans of five, see notebook 07
 
 
 class PlannerChat:

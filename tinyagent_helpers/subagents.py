@@ -12,6 +12,7 @@ from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.mac.documents import extract_summary, read_pdf
 from tinyagent_helpers.mac.protocol import ToolError
 from tinyagent_helpers.models import LanguageModel
+from tinyagent_helpers.plans import END_OF_PLAN
 
 EmailKind = Literal["new", "reply", "forward"]
 NoteKind = Literal["new", "append"]
@@ -89,9 +90,10 @@ class ModelWriter:
             [text] = self.model.complete([f"{task}\n{RULES}{shown}"], MAX_WRITTEN)
         except InputError as error:
             raise ToolError(f"nothing was written: {error}") from None
-        if not text.strip():
+        text = text.removesuffix(END_OF_PLAN).strip()
+        if not text:
             raise ToolError(f"nothing was written: {self.name} answered with an empty text")
-        return text.strip()
+        return text
 
 
 def read_and_summarize(path: Path, writer: Writer) -> str:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import psutil
 
 from tinyagent_helpers.agent import Agent, Run
 from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
@@ -34,17 +37,20 @@ def cold_ask(request: str, folder: Path, *options: str) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "tinyagent_helpers", "ask", request, "--json", "--now", str(NOW), *options]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"TINYAGENT_ARTIFACTS": str(folder)})
-    printed = process.stdout.read()
-    _, _, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
+    process = psutil.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"TINYAGENT_ARTIFACTS": str(folder)})
+    memory = 0
+    while process.poll() is None:
+        with suppress(psutil.Error):  # it has just ended
+            memory = max(memory, process.memory_info().rss)
+        time.sleep(0.02)
+    seconds, printed = time.perf_counter() - started, process.stdout.read()
     if not printed:
         raise InputError(f"tinyagent ask gave no answer to {request!r}")
     run = json.loads(printed)
     start = seconds - run["timings"]["total"]
     done = [step["ended"] for step in run["steps"] if step["ended"] is not None]
     times = (start, start + min(done, default=0), start + run["timings"]["plan"], seconds)
-    return dict(zip(TIMES, times)) | {"memory, MB": used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)}
+    return dict(zip(TIMES, times)) | {"memory, MB": memory / 1e6}
 
 
 def warm_runs(model: LanguageModel, requests: Iterable[str], mac: SimulatedMac) -> list[Run]:
