@@ -3,12 +3,21 @@
 With TINYAGENT_SCREENSHOTS=FOLDER the pictures are kept.
 """
 
+import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
 
+import nbformat
 import pytest
+from playwright import sync_api
 
 pytestmark = pytest.mark.minutes
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright (its own browsers aren't needed)")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; on Debian: apt install chromium")
 CELL = """
@@ -108,15 +117,63 @@ def picture(page, name):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-@needs_chromium
-def test_look(page):
-    page.wait_for_timeout(500)
-    picture(page, "first")
+def ask(page, request):
     panel = page.locator(".tinyagent").first
-    panel.get_by_label("Request").fill("Text Lutfi that I am late")
+    panel.get_by_label("Request").fill(request)
     panel.get_by_role("button", name="Do it").click()
+    return panel
+
+
+@needs_chromium
+def test_a_request_lights_up_step_by_step_and_changes_the_mac(page):
+    picture(page, "first")
+    panel = ask(page, "Text Lutfi that I am late")
     panel.locator("g.running").wait_for(timeout=30_000)
     picture(page, "running")
     panel.locator(".answer.done").wait_for(timeout=30_000)
     picture(page, "done")
-    print(page.seen)
+    assert {"get_phone_number", "send_sms"} <= {
+        t.removeprefix("✓ ") for t in panel.locator("li.shown").all_inner_texts()
+    }
+    assert panel.locator("g.done").count() == 2 and panel.locator("li").count() == 16
+    assert "send_sms" in panel.locator("pre").first.inner_text()
+    assert panel.locator("h4").last.inner_text().casefold() == "messages"
+    assert {"+1 415 555 0102", "I am late"} <= set(panel.locator("dd").all_inner_texts())
+
+
+@needs_chromium
+def test_a_hostile_request_runs_nothing_in_the_page(page):
+    panel = ask(page, "Create a note called <img src=x onerror=alert(1)> saying <script>alert(2)</script>")
+    page.wait_for_timeout(300)
+    panel.locator(".answer.done, .answer.failed").first.wait_for(timeout=30_000)
+    picture(page, "hostile")
+    assert panel.locator("img, script").count() == 0 and page.seen["dialogs"] == []
+
+
+@needs_chromium
+def test_a_recording_becomes_a_request_and_says_that_nothing_was_recognised(page):
+    panel = page.locator(".tinyagent").first
+    panel.get_by_role("button", name="Listen").click()
+    sync_api.expect(panel.locator(".answer")).to_contain_text("nothing was recognised", timeout=30_000)
+    picture(page, "heard")
+    assert panel.get_by_label("Request").input_value() == "Text Lutfi that I am running late for the review"
+
+
+@needs_chromium
+def test_a_step_that_nobody_asked_for_waits_for_a_click(page):
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    panel = page.locator(".tinyagent").nth(1)
+    panel.get_by_role("button", name="Yes, do it").wait_for(timeout=60_000)
+    picture(page, "question")
+    assert "send_sms" in panel.locator("[role=alert]").inner_text()
+    panel.get_by_role("button", name="Yes, do it").click()
+    panel.locator(".answer.done").wait_for(timeout=30_000)
+    picture(page, "answered")
+    assert "the answer was yes" in panel.locator("[role=alert]").inner_text()
+    assert "<img src=x>" in panel.locator("dd").last.inner_text() and panel.locator("img").count() == 0
+
+
+@needs_chromium
+def test_the_page_asks_nobody_else_and_complains_of_nothing(page):
+    assert page.seen["hosts"] == {"127.0.0.1"} and page.seen["errors"] == []

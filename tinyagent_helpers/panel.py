@@ -52,8 +52,9 @@ STYLE = """<style>
 .tinyagent .graph { overflow-x: auto; }
 .tinyagent .answer { border-left: 4px solid #767676; padding: 2px 10px; white-space: pre-wrap; }
 .tinyagent .done { border-color: #00785a; } .tinyagent .failed { border-color: #b35900; }
-.tinyagent dl { display: grid; grid-template-columns: 90px 1fr; gap: 0 10px; margin: 0 0 8px; font-size: 13px; }
-.tinyagent dt { color: #555; font-weight: 400; } .tinyagent dd { margin: 0; white-space: pre-wrap; max-height: 160px; overflow: auto; }
+.tinyagent dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 10px; margin: 0 0 8px; font-size: 13px; }
+.tinyagent dt { color: #555; font-weight: 400; width: auto; float: none; }
+.tinyagent dd { margin: 0; width: auto; float: none; white-space: pre-wrap; max-height: 160px; overflow: auto; }
 </style>"""
 
 
@@ -100,7 +101,7 @@ def dag_svg(round: Round) -> str:
     places = _places(round.steps)
     at = {id: (2 + column * COLUMN, 2 + row * ROW) for id, (column, row) in places.items()}
     width = max((x for x, _ in at.values()), default=0) + BOX + 2
-    height = max((y for _, y in at.values()), default=0) + ROW
+    height = max((y for _, y in at.values()), default=0) + HEIGHT + 12  # an arrow may pass below the last row
     arrows = (_arrow(at[d], at[s.id]) for s in round.steps for d in s.depends_on if d in at)
     said = "; ".join(f"step {s.id}, {s.tool}: {state(s)}" for s in round.steps)
     return (
