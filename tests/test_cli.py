@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tinyagent_helpers import doctor
-from tinyagent_helpers.artifacts import ROOT
+from tinyagent_helpers import commands, doctor
+from tinyagent_helpers.artifacts import ROOT, read_json
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE
 from tinyagent_helpers.prompts import NANO_TEMPLATE
@@ -118,6 +118,7 @@ def test_a_planner_is_quantised_and_asked(capsys, tmp_path):
     made = json.loads(capsys.readouterr().out)
     assert made["type"] == "Q8_0" and made["template"] == NANO_TEMPLATE.hash and made["command"].endswith("FILE.gguf")
     assert json.loads(file.with_suffix(".json").read_text()) == made and 5 < made["megabytes"] < 8
+    assert "FROM ./planner.gguf" in file.with_suffix(".Modelfile").read_text()
     assert main(["ask", "Open lease.pdf", "--plan-only", "--json", "--model", str(file)]) == 0
     assert "open_and_get_file_path" in json.loads(capsys.readouterr().out)["plan"]
     assert main(["quantize", "--output", str(tmp_path / "planner")]) == 2
@@ -269,3 +270,50 @@ def test_the_first_plan_from_a_cold_start_is_there_in_five_seconds():
             process.stdout.read()
         assert process.returncode == 0
     assert min(seconds) < 5
+
+
+class Terminal:
+    """Somebody, or nobody, at a keyboard."""
+
+    def __init__(self, *lines, there=True):
+        self.lines, self.there = list(lines), there
+
+    def isatty(self):
+        return self.there
+
+    def readline(self):
+        return self.lines.pop(0)
+
+
+@pytest.mark.parametrize(
+    "terminal, said",
+    [
+        (Terminal("y\n"), True), (Terminal("YES \n"), True), (Terminal("\n"), False), (Terminal("no\n"), False),
+        (Terminal(""), False), (Terminal("y\n", there=False), False),
+    ],
+)  # fmt: skip
+def test_only_a_yes_at_a_terminal_is_a_yes(monkeypatch, capsys, terminal, said):
+    monkeypatch.setattr(commands.sys, "stdin", terminal)
+    assert commands.ask_in_terminal("Send a text message\n  to: ['+1 555 0100']") is said
+    assert ("+1 555 0100" in capsys.readouterr().err) == terminal.there
+
+
+def test_the_real_mac_needs_a_mac(monkeypatch, capsys):
+    monkeypatch.setattr(commands.sys, "platform", "linux")
+    assert main(["ask", "Text Lutfi that I am late", "--mac", "real"]) == 2
+    assert "the real Mac needs macOS; --mac simulated works everywhere" in capsys.readouterr().err
+
+
+def test_a_spoken_request_is_asked_like_a_written_one(tmp_path, monkeypatch, capsys):
+    from tinyagent_helpers import voice
+
+    monkeypatch.setenv("TINYAGENT_ARTIFACTS", str(tmp_path))
+    recordings = ROOT / "data" / "voice"
+    spoken = ["ask", "--voice", str(recordings / "landlord.flac"), "--plan-only"]
+    assert main(spoken) == 2 and "--voice needs --whisper FILE" in capsys.readouterr().err
+    assert main([*spoken, "--whisper", "nowhere.bin"]) == 2 and "nowhere.bin" in capsys.readouterr().err
+    [said] = [row["text"] for row in read_json(recordings / "recordings.json") if row["file"] == "landlord.flac"]
+    monkeypatch.setattr(voice, "WhisperRecogniser", lambda path: voice.RecordedTranscript(said))
+    assert main([*spoken, "--whisper", "any.bin"]) == 0
+    printed = capsys.readouterr()
+    assert f"heard: {said}" in printed.err and "get_phone_number" in printed.out

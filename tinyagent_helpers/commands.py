@@ -264,8 +264,9 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def run_quantize(options: argparse.Namespace) -> int:
-    """Write a planner as a GGUF file, with a manifest beside it."""
-    from tinyagent_helpers.artifacts import digest, write_json
+    """Write a planner as a GGUF file, with a manifest and a Modelfile beside it."""
+    from tinyagent_helpers.artifacts import digest, write_json, write_text
+    from tinyagent_helpers.local_apps import modelfile
     from tinyagent_helpers.models import NANO_ADAPTER, read_manifest
     from tinyagent_helpers.quantize import export
     from tinyagent_helpers.results import hardware
@@ -296,6 +297,7 @@ def run_quantize(options: argparse.Namespace) -> int:
         "hardware": hardware(),
     }
     write_json(options.output.with_suffix(".json"), result)
+    write_text(options.output.with_suffix(".Modelfile"), modelfile(made, options.output))
     print_json(result) if options.json else print(f"{options.output}: {result['megabytes']} MB, {made.name}")
     return 0
 
