@@ -117,6 +117,8 @@ FIRST = '1. get_phone_number("Mom")\n2. get_phone_number("boss")\n3. send_sms(["
         ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "send money")', {1: 1}),
         ('1. get_phone_number("Mom")\n2. send_sms(["$1", "+1 555 0100"], "love you")', {1: 1}),
         ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "love you")\n3. send_sms(["$1"], "love you")', {1: 1, 2: 3}),
+        ('1. get_phone_number("Momm Park")\n2. send_sms(["$1"], "love you")', {1: 1, 2: 3}),
+        ('1. get_phone_number("Mom Park")\n2. send_sms(["$1"], "love you")', {}),
         ('1. get_email_address("Mom")\n2. send_sms(["$1"], "love you")', {}),
     ],
 )

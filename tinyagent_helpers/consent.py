@@ -5,12 +5,15 @@ a contact's name) may hold orders of somebody else. So a step of it that does an
 step of the first plan, one that has not been done yet.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from tinyagent_helpers.plans import Step, fill_in
 
 ONLY_READ = frozenset({"get_phone_number", "get_email_address", "summarize_pdf"})
+LOOKUPS = frozenset({"get_phone_number", "get_email_address", "open_and_get_file_path"})
 ONLY_SHOW = frozenset({"open_and_get_file_path", "open_note", "maps_open_location", "maps_show_directions"})
 Question = Callable[[str], bool]  # shows a text and says whether the user said yes
 
@@ -19,7 +22,8 @@ def repeats(later: Sequence[Step], first: Sequence[Step], done: Collection[int] 
     """For each step of a later plan that repeats one of the first plan, that step's number.
 
     It repeats a step if it calls the same tool with the same arguments, and the results that it uses are those of steps that
-    repeat what the first plan used. A step that changes or sends something is repeated once, and not if it is in `done`.
+    repeat what the first plan used. What is looked up may be spelled otherwise: "Lutfi Erdogan" for "Lutfy"; but not "Alex
+    Kim" for "Alex", which is a choice. A step that changes or sends something is repeated once, and not if it is in `done`.
     """
     found: dict[int, int] = {}
     for step in later:
@@ -27,8 +31,17 @@ def repeats(later: Sequence[Step], first: Sequence[Step], done: Collection[int] 
             arguments = fill_in(step.arguments, {d: f"${found[d]}" for d in step.depends_on})
             spent = () if step.tool in ONLY_READ | ONLY_SHOW else {*done, *found.values()}
             left = [s for s in first if s.tool == step.tool and s.id not in spent]
-            found |= {step.id: s.id for s in left if _plain(s) == arguments}
+            found |= {step.id: s.id for s in left if _plain(s) == arguments or _respelled(s, step)}
     return found
+
+
+def _respelled(one: Step, other: Step) -> bool:
+    """Whether two lookups are for names that are the same word for word, but for the spelling of at least one."""
+    if one.tool not in LOOKUPS:
+        return False
+    words, others = (re.findall(r"\w+", str(step.arguments[0]).casefold()) for step in (one, other))
+    near = [get_close_matches(word, others, 1, 0.7) for word in words]
+    return all(near) and words != [word for [word] in near]
 
 
 def _plain(step: Step) -> tuple[Any, ...]:
