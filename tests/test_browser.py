@@ -144,7 +144,7 @@ def test_a_request_lights_up_step_by_step_and_changes_the_mac(page):
 @needs_chromium
 def test_a_hostile_request_runs_nothing_in_the_page(page):
     panel = ask(page, "Create a note called <img src=x onerror=alert(1)> saying <script>alert(2)</script>")
-    page.wait_for_timeout(300)
+    sync_api.expect(panel.locator("pre").first).to_contain_text("create_note", timeout=30_000)
     panel.locator(".answer.done, .answer.failed").first.wait_for(timeout=30_000)
     picture(page, "hostile")
     assert panel.locator("img, script").count() == 0 and page.seen["dialogs"] == []
