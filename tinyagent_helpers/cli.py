@@ -166,6 +166,23 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(run=run)
 
+    bfcl = subcommands.add_parser("bfcl", help="the Berkeley Function Calling Leaderboard, its single-turn categories")
+    steps = bfcl.add_subparsers(dest="step", required=True)
+    asked = steps.add_parser("run", help="ask a model the questions; resumes")
+    _add_model(asked)
+    asked.add_argument("--mode", choices=["plan", "prompt"], default="plan", help="a planner's language, or BFCL's own")
+    asked.add_argument("--grammar", action="store_true", help="in plan mode, only what is a plan (llama.cpp alone)")
+    asked.add_argument("--optional", action="store_true", help="in plan mode, show parameters that may be left out")
+    scored = steps.add_parser("score", help="verdicts by the official checkers")
+    for command, run in ((asked, commands.run_bfcl), (scored, commands.score_bfcl)):
+        command.add_argument("--name", required=True, help="the model's name in the results")
+        command.add_argument("--category", action="append", metavar="NAME", help="by default all; may be given again")
+        command.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the results")
+        command.add_argument("--limit", type=_at_least(1), help="questions of a category at most, a seeded sample")
+        command.add_argument("--seed", type=_at_least(0), default=0)
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.set_defaults(run=run)
+
     evaluate = subcommands.add_parser("evaluate", help="a planner's success on every test split")
     evaluate.add_argument("--limit", type=_at_least(1), default=300, help="requests of a split at most")
     evaluate.add_argument("--record", metavar="NAME", help="keep the figures in data/results under this name")

@@ -430,6 +430,42 @@ def said(options: argparse.Namespace, names: Sequence[str]) -> str:
     )
 
 
+def run_bfcl(options: argparse.Namespace) -> int:
+    """Ask a model the leaderboard's questions."""
+    from tinyagent_helpers.bfcl.answers import PlanMode, PromptMode
+    from tinyagent_helpers.bfcl.official import SINGLE_TURN
+    from tinyagent_helpers.bfcl.run import run
+
+    planner = _planner(options)
+    mode = PromptMode(planner.model)
+    if options.mode == "plan":
+        mode = PlanMode(planner.model, planner.template, options.optional, options.grammar)
+    categories = options.category or SINGLE_TURN
+    parts = options.output, options.limit, options.seed, lambda line: print(line, file=sys.stderr, flush=True)
+    run(mode, options.name, categories, *parts)
+    if options.json:
+        print_json({"output": str(options.output), "categories": list(categories)})
+    return 0
+
+
+def score_bfcl(options: argparse.Namespace) -> int:
+    """Score a model's answers by the official checkers."""
+    from tinyagent_helpers.bfcl.official import SINGLE_TURN
+    from tinyagent_helpers.bfcl.run import score
+    from tinyagent_helpers.bfcl.scores import overall
+
+    scores = score(options.name, options.category or SINGLE_TURN, options.output, options.limit, options.seed)
+    rows, together = [s.row(category) for category, s in scores.items()], overall(scores)
+    if options.json:
+        print_json({"figures": rows, "V3, Multi-Turn counted as 0": together, "sample": options.limit})
+        return 0
+    for row in rows:
+        print(", ".join(f"{key} {value}" for key, value in row.items()))
+    sample = f", a sample of at most {options.limit} a category" if options.limit else ""
+    print(f"version 3, Multi-Turn not run and counted as 0{sample}: {together}")
+    return 0
+
+
 def run_score(options: argparse.Namespace) -> int:
     """Compare plans with the right ones."""
     from tinyagent_helpers.scoring import read_plans, score

@@ -7,7 +7,7 @@ Sources: n-gram lookup as in prompt lookup decoding (Saxena, 2023), a draft with
 
 from collections.abc import Iterable, Iterator, Sequence
 from ctypes import byref, c_uint8
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import llama_cpp
 import numpy as np
@@ -57,10 +57,13 @@ def _value(tool: str, kind: Any, opening: str) -> str:
     choices = [value for value in get_args(kind) if isinstance(value, str)]
     if choices:
         return "( " + " | ".join(f'{opening} "{choice}" {CLOSING}' for choice in choices) + " )"
+    if get_origin(kind) is list and kind != list[str]:
+        item = _value(tool, get_args(kind)[0], opening)
+        return f'( "[" ( {item} ( ", " {item} )* )? "]" )'
     rules = {str: "text", list[str]: "texts"} | {t: f"( {NUMBERS[t.__name__]} )" for t in (int, float, bool)}
     if kind not in rules:
         raise InputError(
-            f"{tool}: there is no grammar for the type {kind}; use str, list[str], int, float, bool or Literal"
+            f"{tool}: there is no grammar for the type {kind}; use str, int, float, bool, Literal or lists"
         )
     return rules[kind]
 
