@@ -117,12 +117,12 @@ def test_every_link_between_notebooks_leads_somewhere():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Every notebook's two runs, in a folder of its own. Two notebooks at a time with half of the cores each take less time than
-    one after the other with all; a small machine has no memory for that. The longest come first."""
+    one after the other with all; a small machine has no memory for that. The longest come first, and those of which nobody knows."""
     at_once = 2 if doctor.total_memory() > 12e9 and (os.cpu_count() or 1) > 1 else 1
     environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str((os.cpu_count() or 1) // at_once)}
     seconds = {row["notebook"]: row["seconds"] for row in read_json(RESULTS / "course-nano.json")["figures"]}
     with ThreadPoolExecutor(at_once) as pool:
-        longest_first = sorted(NOTEBOOKS, key=lambda path: seconds.get(path.stem, 0), reverse=True)
+        longest_first = sorted(NOTEBOOKS, key=lambda path: seconds.get(path.stem, float("inf")), reverse=True)
         folders = {path: tmp_path_factory.mktemp(path.stem) for path in longest_first}
         yield {path: pool.submit(cold_then_solved, path, folder, environment) for path, folder in folders.items()}
 
