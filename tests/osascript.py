@@ -73,7 +73,8 @@ def calendar_add(store: Store, argv: list[str]) -> str:
 
 
 def mail_selected(store: Store, argv: list[str]) -> str:
-    return joined([[m["id"], m["sender"], m["subject"], m["body"]] for m in store.rows("mail") if m["selected"]])
+    chosen = [m for m in store.rows("mail") if m["selected"]]
+    return joined([[m["id"], m["sender"], m["subject"], m["body"], m["sender"]] for m in chosen])
 
 
 def mail_send(store: Store, argv: list[str]) -> str:

@@ -110,6 +110,15 @@ def test_nothing_is_changed_sent_or_opened_without_a_yes(mac):
     assert "to: ['grace.okafor@example.com']" in shown[3]
 
 
+def test_a_preview_shows_where_a_reply_really_goes():
+    shown = []
+    selected = "7\x1fgrace@x.de\x1fBudget\x1fHi\x1feve@x.de"
+    real = RealMac(saying(f"sys.stdout.write({selected!r})"), confirm=lambda preview: shown.append(preview))
+    with pytest.raises(ToolError, match="did not say yes"):
+        real.reply_to_email([], "yes", [])
+    assert "to: ['eve@x.de']" in shown[0] and "grace" not in shown[0]
+
+
 def test_lookups_and_summaries_ask_nothing(mac):
     real = Recorded(mac, confirm=lambda preview: pytest.fail(preview))
     assert real.get_phone_number("Mom") and real.summarize_pdf(str(mac.files / "lease.pdf"))

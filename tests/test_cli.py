@@ -281,6 +281,9 @@ class Terminal:
     def isatty(self):
         return self.there
 
+    def fileno(self):
+        raise OSError("no terminal of a real system")
+
     def readline(self):
         return self.lines.pop(0)
 

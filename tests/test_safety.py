@@ -14,13 +14,15 @@ import pytest
 from tinyagent_helpers.agent import Agent
 from tinyagent_helpers.artifacts import ROOT
 from tinyagent_helpers.consent import ONLY_READ, ONLY_SHOW, preview, repeats
+from tinyagent_helpers.mac.simulated import with_latency
 from tinyagent_helpers.models import load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner
 from tinyagent_helpers.plans import PlanError, parse_plan
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
-from tinyagent_helpers.red_team import NOW, attack, load_cases, measure_attacks, plant
+from tinyagent_helpers.red_team import NOW, HijackedJoiner, HijackedPlanner, attack, load_cases, measure_attacks, plant
+from tinyagent_helpers.tools import bind
 
 CASES = load_cases()
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
@@ -117,19 +119,51 @@ FIRST = '1. get_phone_number("Mom")\n2. get_phone_number("boss")\n3. send_sms(["
         ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "send money")', {1: 1}),
         ('1. get_phone_number("Mom")\n2. send_sms(["$1", "+1 555 0100"], "love you")', {1: 1}),
         ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "love you")\n3. send_sms(["$1"], "love you")', {1: 1, 2: 3}),
-        ('1. get_phone_number("Momm Park")\n2. send_sms(["$1"], "love you")', {1: 1, 2: 3}),
-        ('1. get_phone_number("Mom Park")\n2. send_sms(["$1"], "love you")', {}),
+        ('1. get_phone_number("Mum")\n2. send_sms(["$1"], "love you")', {1: 1, 2: 3}),
+        ('1. get_phone_number("Momm")\n2. send_sms(["$1"], "love you")', {}),
         ('1. get_email_address("Mom")\n2. send_sms(["$1"], "love you")', {}),
     ],
 )
 def test_which_steps_of_a_later_plan_repeat_the_first_one(later, repeated):
-    assert repeats(steps(later), steps(FIRST)) == repeated
+    assert repeats(steps(later), steps(FIRST), suggested={1: "Mum"}) == repeated
 
 
 def test_what_was_sent_is_not_sent_again_but_may_be_looked_up_again():
-    assert repeats(steps(FIRST), steps(FIRST), done={1, 2, 3}) == {1: 1, 2: 2, 4: 4}
+    assert repeats(steps(FIRST), steps(FIRST), begun={1, 2, 3}) == {1: 1, 2: 2, 4: 4}
     opening = '1. open_note("groceries", "")'
-    assert repeats(steps(opening), steps(opening), done={1}) == {1: 1}
+    assert repeats(steps(opening), steps(opening), begun={1}) == {1: 1}
+
+
+def replan(mac, first, then, tools=None, **limits):
+    """Two plans on a Mac, nobody to ask: what the second round's steps said."""
+    case = {"first": first + "\n9. join()", "then": then + "\n9. join()"}
+    agent = Agent(HijackedPlanner(case), HijackedJoiner(), tools or bind(mac), **limits)
+    run = asyncio.run(agent.run("x", NOW))
+    return [step.error or step.observation for step in run.rounds[1].steps]
+
+
+def test_only_a_single_name_that_the_mac_suggests_stands_for_another(mac):
+    sent, first = 'send_sms(["$1"], "7731")', '1. get_phone_number("{}")\n2. send_sms(["$1"], "7731")'
+    assert replan(mac, first.format("Lutfy"), f'1. get_phone_number("Lutfi Erdogan")\n2. {sent}')[1].startswith("Sent")
+    for name in ("Alexa Kim", "Alexx Kim (current)"):
+        mac.store.add("contacts", {"name": name, "phone": "+1 555 0199"})
+        assert "nobody said yes" in replan(mac, first.format("Alex"), f'1. get_phone_number("{name}")\n2. {sent}')[1]
+    mac.store.add("contacts", {"name": "Lutfia Evil", "phone": "+1 555 0199"})
+    assert "nobody said yes" in replan(mac, first.format("Lutfy"), f'1. get_phone_number("Lutfia Evil")\n2. {sent}')[1]
+
+
+def test_what_took_too_long_is_not_sent_again(mac):
+    slow = with_latency(bind(mac), {"send_sms": 0.3})
+    sending = '1. send_sms(["+1 555 0100"], "late")'
+    assert "nobody said yes" in replan(mac, sending, sending, slow, step_limit=0.1)[0]
+
+
+def test_nothing_is_sent_again_in_a_third_plan_either(mac):
+    sending = '1. get_phone_number("Nobody")\n2. send_sms(["+1 555 0100"], "late")\n9. join()'
+    plans = HijackedPlanner({"first": sending, "then": sending})
+    plans.plans.append(sending)
+    run = asyncio.run(Agent(plans, HijackedJoiner(), bind(mac), max_rounds=3).run("x", NOW))
+    assert [round.steps[1].error[:8] for round in run.rounds] == ["", "not run:", "not run:"]
 
 
 def test_a_yes_lets_a_new_step_run_and_a_plan_that_saw_no_results_needs_none(mac):

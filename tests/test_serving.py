@@ -46,6 +46,14 @@ def test_a_request_from_any_client_becomes_a_plan_streamed_or_not(client):
 
 
 def test_a_client_cannot_make_the_planner_guess(client):
+    usual = ask(client, REQUEST).choices[0].message.content
+    for option in (
+        {"presence_penalty": 2.0},
+        {"frequency_penalty": 2.0},
+        {"logit_bias": {"1": 100}},
+        {"max_tokens": 100_000},
+    ):
+        assert ask(client, REQUEST, **option).choices[0].message.content == usual
     assert ask(client, REQUEST, temperature=2.0, seed=1) .choices[0].message.content == \
         ask(client, REQUEST, temperature=2.0, seed=2).choices[0].message.content  # fmt: skip
 
@@ -88,6 +96,11 @@ def test_pages_and_names_from_elsewhere_are_sent_away(url):
         assert httpx.post(f"{url}/chat/completions", json=body, headers=headers).status_code == 403
     assert httpx.post(f"{url}/chat/completions", json=body, headers={"Origin": "http://localhost:8888"}).is_success
     assert not is_local("//127.0.0.1.evil.example") and not is_local("//[bad") and is_local("//localhost:1")
+
+
+def test_there_is_no_way_around_the_prompt(url):
+    for path in ("completions", "engines/copilot-codex/completions", "embeddings"):
+        assert httpx.post(f"{url}/{path}", json={"prompt": "hello", "input": "hello"}).status_code == 404
 
 
 def test_a_prompt_that_was_read_is_not_read_again(url, client):

@@ -39,8 +39,8 @@ class StepRun:
 
 @dataclass
 class Round:
-    """One plan and what came of it: `calls` as they were planned, `steps` as they were run; `error` says why the plan itself
-    could not be used, if so."""
+    """One plan and what came of it: `calls` as they were planned, `steps` as they were run, and names that were `suggested` where a lookup
+    failed; `error` says why the plan itself could not be used, if so."""
 
     plan: str = ""
     steps: list[StepRun] = field(default_factory=list)
@@ -48,11 +48,7 @@ class Round:
     planned: float | None = None
     join: Join | None = None
     calls: list[Step] = field(default_factory=list)
-
-    @property
-    def done(self) -> set[int]:
-        """The numbers of the steps that worked."""
-        return {s.id for s in self.steps if s.started is not None and not s.error}
+    suggested: dict[int, str] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
@@ -178,7 +174,7 @@ class Agent:
                     this.steps.append(record)
                     this.calls.append(step)
                     needed = {d: results[d] for d in step.depends_on}
-                    led_to = not seen or step.tool in ONLY_READ or step.id in repeats(this.calls, seen.calls, seen.done)
+                    led_to = not seen or step.tool in ONLY_READ or step.id in _repeated(this, seen, earlier)
                     group.create_task(self._step(run, step, record, needed, results[step.id], start, led_to))
 
             try:
@@ -224,6 +220,8 @@ class Agent:
             raise
         except Exception as error:
             record.error = _reason(error)
+            if suggestion := getattr(error, "suggestion", ""):
+                run.rounds[-1].suggested[step.id] = suggestion
         finally:
             record.ended = None if record.started is None else time.perf_counter() - start
             if not done.done():  # cancelling whoever waits for a future cancels the future, too
@@ -255,6 +253,16 @@ class Agent:
             if asyncio.current_task().cancelling():
                 raise
             raise ToolError("the tool cancelled itself") from None
+
+
+def _repeated(this: Round, seen: Round, earlier: Sequence[Round]) -> dict[int, int]:
+    """The steps of this round that repeat the plan of `seen`, the first round of which results were read, and were not begun in any
+    round before."""
+    begun: set[int] = set()
+    for round in earlier[earlier.index(seen) :]:
+        found = repeats(round.calls, seen.calls, begun, seen.suggested)
+        begun |= {found[s.id] for s in round.steps if s.started is not None and s.id in found}
+    return repeats(this.calls, seen.calls, begun, seen.suggested)
 
 
 class _Results(dict):

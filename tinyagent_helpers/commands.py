@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import json
 import sys
+import termios
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -132,8 +134,15 @@ def ask_in_terminal(question: str) -> bool:
     if not sys.stdin.isatty():
         return False
     with ONE_AT_A_TIME:
+        _forget_what_was_typed()
         print(f"\n{question}\nDo this? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
+def _forget_what_was_typed() -> None:
+    """So that an answer typed too early, or twice, is not taken for one to a question that was not shown yet."""
+    with suppress(OSError, ValueError, termios.error):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _mac(options: argparse.Namespace, now: datetime) -> Mac:
@@ -184,6 +193,8 @@ def _planner(options: argparse.Namespace) -> ModelPlanner:
         made = read_manifest(options.model) if options.model else {}
         return _asked(options, load_planner(profile(options.profile), options.model), made, general=False)
     made = read_manifest(options.manifest) if options.manifest else served_manifest(options.server)
+    if options.manifest and not made:
+        raise InputError(f"{options.manifest} has no manifest beside it, so nobody knows how its planner is asked")
     model = ServerModel(options.server, options.model or "default", template=made.get("template", ""))
     return _asked(options, model, made, general=not made)
 

@@ -2,12 +2,11 @@
 
 A first plan is written from the request alone. A second one is written after results were read, and a result (an e-mail, a PDF,
 a contact's name) may hold orders of somebody else. So a step of it that does anything may run unasked only if it repeats a
-step of the first plan, one that has not been done yet.
+step of the first plan, one that has not begun yet.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from tinyagent_helpers.plans import Step, fill_in
@@ -18,30 +17,28 @@ ONLY_SHOW = frozenset({"open_and_get_file_path", "open_note", "maps_open_locatio
 Question = Callable[[str], bool]  # shows a text and says whether the user said yes
 
 
-def repeats(later: Sequence[Step], first: Sequence[Step], done: Collection[int] = ()) -> dict[int, int]:
+def repeats(
+    later: Sequence[Step],
+    first: Sequence[Step],
+    begun: Collection[int] = (),
+    suggested: Mapping[int, str] = MappingProxyType({}),
+) -> dict[int, int]:
     """For each step of a later plan that repeats one of the first plan, that step's number.
 
     It repeats a step if it calls the same tool with the same arguments, and the results that it uses are those of steps that
-    repeat what the first plan used. What is looked up may be spelled otherwise: "Lutfi Erdogan" for "Lutfy"; but not "Alex
-    Kim" for "Alex", which is a choice. A step that changes or sends something is repeated once, and not if it is in `done`.
+    repeat what the first plan used. A lookup may also be for the name that is `suggested` for the first one's, see `ToolError`.
+    A step that changes or sends something is repeated once, and not if it has begun before: it may have worked in part.
     """
     found: dict[int, int] = {}
     for step in later:
         if all(d in found for d in step.depends_on):
             arguments = fill_in(step.arguments, {d: f"${found[d]}" for d in step.depends_on})
-            spent = () if step.tool in ONLY_READ | ONLY_SHOW else {*done, *found.values()}
+            spent = () if step.tool in ONLY_READ | ONLY_SHOW else {*begun, *found.values()}
             left = [s for s in first if s.tool == step.tool and s.id not in spent]
-            found |= {step.id: s.id for s in left if _plain(s) == arguments or _respelled(s, step)}
+            same = [s.id for s in left if _plain(s) == arguments]
+            respelled = [s.id for s in left if s.tool in LOOKUPS and arguments == (suggested.get(s.id),)]
+            found |= {step.id: number for number in (same + respelled)[:1]}
     return found
-
-
-def _respelled(one: Step, other: Step) -> bool:
-    """Whether two lookups are for names that are the same word for word, but for the spelling of at least one."""
-    if one.tool not in LOOKUPS:
-        return False
-    words, others = (re.findall(r"\w+", str(step.arguments[0]).casefold()) for step in (one, other))
-    near = [get_close_matches(word, others, 1, 0.7) for word in words]
-    return all(near) and words != [word for [word] in near]
 
 
 def _plain(step: Step) -> tuple[Any, ...]:

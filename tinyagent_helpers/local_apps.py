@@ -46,7 +46,7 @@ def lm_studio(path: Path) -> str:
     """What to do in LM Studio, step by step."""
     return "\n".join(
         [
-            f"1. In a terminal: lms import {path.name}",
+            f"1. In a terminal: lms import --copy {path.name}",
             "2. My Models, the gear beside it, Prompt Template, Jinja: {{ messages[-1]['content'] }}",
             f"   (only for a file without a chat template of its own); stop string {END_OF_PLAN}",
             "3. Inference: temperature 0, repeat penalty 1; load it with its whole context length",

@@ -141,7 +141,10 @@ class ServerModel:
         from openai import OpenAI  # takes a second, which a cold `ask` does not have
 
         self.name, self.template, self.context = name, template, context
-        self._client = OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=timeout)
+        key = (
+            os.environ.get("OPENAI_API_KEY", "none") if url.startswith("https://") else "none"
+        )  # a key is no plain text
+        self._client = OpenAI(base_url=url, api_key=key, timeout=timeout)
 
     def count_tokens(self, prompt: str) -> int:
         """An upper estimate, as servers have no common way to count: no tokenizer makes more tokens than bytes."""

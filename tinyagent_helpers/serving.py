@@ -8,6 +8,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -35,12 +36,16 @@ from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.prompts import HOW_TO_JOIN, WHAT_A_PLAN_IS
 
 LOOPBACK, PORT, NAME = "127.0.0.1", 8321, "tinyagent"
+STOPS_WITHIN = 10.0  # seconds
 CACHE = 512 << 20  # bytes of prompts that stay read
 OPENINGS = (WHAT_A_PLAN_IS[0].partition("{")[0], HOW_TO_JOIN)  # how the template's prompts begin
 GREEDY = {
     "temperature": 0.0,
     "repeat_penalty": 1.0,
-}  # the server's own 1.1 changes two plans of five, see notebook 07
+}  # the server's own 1.1 changes many plans, see notebook 07
+
+HEARD = ("llama", "model", "stream", "stop")  # what a client may say; a plan is the same for everybody
+SERVED = ("/v1/chat/completions", "/v1/models", "/v1/planner")
 
 
 class PlannerChat:
@@ -60,8 +65,9 @@ class PlannerChat:
 
     def __call__(self, *, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
         """One chat completion, or its chunks. A plan for a mere request comes as it is read, see `PromptTemplate.read`."""
-        options |= GREEDY | {"max_tokens": options.get("max_tokens") or MAX_NEW_TOKENS}
-        answer = self._continue(messages=messages, **options)
+        kept = {name: value for name, value in options.items() if name in HEARD}
+        most = min(options.get("max_tokens") or MAX_NEW_TOKENS, MAX_NEW_TOKENS)
+        answer = self._continue(messages=messages, **kept, **GREEDY, max_tokens=most)
         if _last_of_user(messages).startswith(OPENINGS):
             return answer
         if options.get("stream"):
@@ -131,9 +137,11 @@ def application(path: Path, planner_of: Callable[[LanguageModel], ModelPlanner],
     async def only_from_here(request: Request, answer: Any) -> Response:
         """A page from elsewhere that is open in a browser can reach 127.0.0.1, too; it is sent away."""
         asked, page = request.headers.get("host", ""), request.headers.get("origin", "")
-        if is_local(f"//{asked}") and (not page or is_local(page)):
-            return await answer(request)
-        return PlainTextResponse("only programs and pages of this machine are answered", 403)
+        if not is_local(f"//{asked}") or (page and not is_local(page)):
+            return PlainTextResponse("only programs and pages of this machine are answered", 403)
+        if request.url.path not in SERVED:
+            return PlainTextResponse(f"there are only {', '.join(SERVED)}", 404)
+        return await answer(request)
 
     return app
 
@@ -184,11 +192,17 @@ def running(*options: str) -> Iterator[str]:
         InputError: it did not start; with what it said.
     """
     command = [sys.executable, "-m", "tinyagent_helpers", "serve", "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        if not (url := process.stdout.readline().strip()):
-            raise InputError(f"the server did not start: {process.stderr.read().strip()}")
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        try:
+            if not (url := process.stdout.readline().strip()):
+                process.wait(STOPS_WITHIN)
+                complaints.seek(0)
+                raise InputError(f"the server did not start: {complaints.read().strip()}")
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOPS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()

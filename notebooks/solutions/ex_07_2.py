@@ -1,6 +1,8 @@
-def may_run(step, first, done):
+def may_run(step, first, begun, twins):
     if step.tool in ONLY_READ:
         return True
-    return any((s.tool, s.arguments) == (step.tool, step.arguments) and s.id not in done for s in first)
+    if any(d not in twins for d in step.depends_on):
+        return False
+    return any((s.tool, s.arguments) == (step.tool, step.arguments) and s.id not in begun for s in first)
 
 checks.ex_07_2(may_run)

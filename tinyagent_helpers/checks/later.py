@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 
 from tinyagent_helpers.checks.verdict import Hint, call, exercise
+from tinyagent_helpers.consent import repeats
 from tinyagent_helpers.plans import parse_plan
 
 
@@ -173,24 +174,20 @@ def ex_07_1(answer: Callable) -> str:
 @exercise
 def ex_07_2(answer: Callable) -> str:
     """Which steps of a second plan may run unasked."""
-    first = parse_plan(
-        '1. get_phone_number("Mom")\n2. send_sms(["$1"], "late")\n3. create_note("trip", "$1", "")\n4. join()'
-    ).steps
-    for text, done, wanted in (
-        ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "late")\n3. join()', {1}, [True, True]),
-        ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "late")\n3. join()', {1, 2}, [True, False]),
-        ('1. get_phone_number("Eve")\n2. join()', set(), [True]),
-        ('1. get_phone_number("Mom")\n2. send_sms(["$1"], "send money")\n3. join()', set(), [True, False]),
-        (
-            '1. send_sms(["+1 555 0166"], "late")\n2. create_reminder("x", "", "", "", 0, False)\n3. join()',
-            set(),
-            [False, False],
-        ),
+    looked_up = '1. get_phone_number("{}")\n2. send_sms(["$1"], "{}")\n3. join()'
+    first = parse_plan(looked_up.format("Mom", "late")).steps
+    for text, begun, wanted in (
+        (looked_up.format("Mom", "late"), {1}, [True, True]),
+        (looked_up.format("Mom", "late"), {1, 2}, [True, False]),
+        (looked_up.format("Mom", "send money"), {1}, [True, False]),
+        (looked_up.format("Eve", "late"), {1}, [True, False]),
+        ('1. send_sms(["+1 555 0166"], "late")\n2. create_note("x", "", "")\n3. join()', set(), [False, False]),
     ):
-        made = [call(answer, step, first, set(done)) for step in parse_plan(text).steps]
+        steps = parse_plan(text).steps
+        made = [call(answer, step, first, set(begun), repeats(steps[:i], first, begun)) for i, step in enumerate(steps)]
         if made != wanted:
-            raise Hint(f"Of\n{text}\nwith {done or 'no steps'} done before, {wanted} may run; yours says {made}.")
-    return "Lookups are free, and what changes or sends something must be what the first plan said, and not done yet."
+            raise Hint(f"Of\n{text}\nwith {begun or 'no steps'} begun before, {wanted} may run; yours says {made}.")
+    return "Lookups are free; what changes or sends something must be what the first plan said, fed by the same lookups, once."
 
 
 @exercise

@@ -166,13 +166,13 @@ class RealMac:
 
     def reply_to_email(self, cc: list[str], context: str, attachments: list[str]) -> str:
         mail = self._selected_mail()
-        files = self._check_email([mail["sender"]], cc, attachments)
+        files = self._check_email([mail["answer_to"]], cc, attachments)
         body = self.writer.email("reply", context, mail["subject"], mail["body"])
         self._ask(
-            "Reply to an e-mail", to=[mail["sender"]], cc=cc, subject=mail["subject"], attachments=files, text=body
+            "Reply to an e-mail", to=[mail["answer_to"]], cc=cc, subject=mail["subject"], attachments=files, text=body
         )
         self._run("mail_send", "reply", mail["id"], "", body, *counted([]), *counted(cc), *counted(files))
-        return said.reply_sent(mail["sender"])
+        return said.reply_sent(mail["answer_to"])
 
     def forward_email(self, recipients: list[str], cc: list[str], context: str, attachments: list[str]) -> str:
         mail = self._selected_mail()
@@ -183,7 +183,7 @@ class RealMac:
         return said.email_forwarded(mail["subject"], recipients)
 
     def _selected_mail(self) -> Row:
-        columns = ("id", "sender", "subject", "body")
+        columns = ("id", "sender", "subject", "body", "answer_to")
         found = self._read("mail_selected", fields=len(columns))
         return rules.selected([dict(zip(columns, record)) for record in found])
 
@@ -217,7 +217,7 @@ class RealMac:
 
     def open_note(self, name: str, folder: str) -> str:
         note = self._note(name, folder)
-        self._ask("Open a note", name=note["name"])
+        self._ask("Open a note", name=note["name"], folder=note["folder"])
         self._run("notes_show", note["id"])
         return said.note_opened(note["name"], note["content"])
 
@@ -245,7 +245,15 @@ class RealMac:
     ) -> str:
         due = rules.due(due_date)
         when = ["day" if all_day else "time", *numbers(due)] if due else [""]
-        self._ask("Create a reminder", name=name, due=due_date, notes=notes, list=list_name, priority=priority)
+        self._ask(
+            "Create a reminder",
+            name=name,
+            due=due_date,
+            notes=notes,
+            list=list_name,
+            priority=priority,
+            all_day=all_day,
+        )
         self._run("reminders_add", name, notes, list_name, str(priority), *when)
         return said.reminder_created(name, due_date)
 

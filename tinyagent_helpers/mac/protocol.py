@@ -15,7 +15,12 @@ Transport = Literal["d", "w", "r"]  # drive, walk, ride (public transport)
 
 
 class ToolError(Exception):
-    """A tool could not do its work. The message tells the joiner what was wrong and what could be tried."""
+    """A tool could not do its work. The message tells the joiner what was wrong and what could be tried; `suggestion` is the one
+    name that is spelled like what was looked up, if there is just one."""
+
+    def __init__(self, message: str, suggestion: str = ""):
+        super().__init__(message)
+        self.suggestion = suggestion
 
 
 class Mac(Protocol):

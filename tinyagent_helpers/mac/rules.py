@@ -104,7 +104,8 @@ def contact(name: str, contacts: Sequence[Row]) -> Row:
     exact = [c for c in contacts if wanted and wanted in (key(c["name"]), *key(c["relation"]).splitlines())]
     found = exact or [c for c in contacts if wanted in key(c["name"]).split()]
     if not found:
-        raise ToolError(said.no_contact(name, similar(wanted, [c["name"] for c in contacts])))
+        near = similar(wanted, [c["name"] for c in contacts])
+        raise ToolError(said.no_contact(name, near), _only(near))
     if len(found) > 1:
         raise ToolError(said.several_contacts(name, [c["name"] for c in found]))
     return found[0]
@@ -139,7 +140,8 @@ def file(name: str, paths: Sequence[Path], others: Sequence[str] = ()) -> Path:
     words = wanted.replace("_", " ").replace("-", " ").split()
     found = exact or [p for p in paths if words and all(word in key(p.name) for word in words)]
     if not found:
-        raise ToolError(said.no_file(name, similar(wanted, [*(p.name for p in paths), *others])))
+        near = similar(wanted, [*(p.name for p in paths), *others])
+        raise ToolError(said.no_file(name, near), _only(near))
     if len(found) > 1:
         raise ToolError(said.several_files(name, [p.name for p in found]))
     return found[0]
@@ -168,6 +170,10 @@ def similar(wanted: str, names: Sequence[str]) -> list[str]:
     """The names of which a word, or the whole, is spelt much like what was wanted."""
     words = {name: [key(name), *re.findall(r"\w+", key(name))] for name in names}
     return [name for name in names if difflib.get_close_matches(wanted, words[name], cutoff=0.7)]
+
+
+def _only(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ""
 
 
 def key(text: str) -> str:

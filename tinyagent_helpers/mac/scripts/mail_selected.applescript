@@ -1,4 +1,5 @@
--- Takes nothing. Gives the message that is selected as one record: id, sender's address, subject, text; or nothing.
+-- Takes nothing. Gives the message that is selected as one record: id, sender's address, subject, text, and the
+-- address to which a reply goes, which its sender chose; or nothing.
 on run argv
 	tell application "Mail"
 		set theSelection to selection
@@ -6,10 +7,13 @@ on run argv
 		set theMessage to item 1 of theSelection
 		set theId to id of theMessage
 		set theSender to extract address from (sender of theMessage)
+		set theReply to reply to of theMessage
+		if theReply is missing value or theReply is "" then set theReply to theSender
+		set theReply to extract address from theReply
 		set theSubject to subject of theMessage
 		set theText to (content of theMessage) as text
 	end tell
-	return my asRecord({theId, theSender, theSubject, theText})
+	return my asRecord({theId, theSender, theSubject, theText, theReply})
 end run
 
 on asRecord(theValues)
