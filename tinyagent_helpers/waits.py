@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,11 +47,8 @@ def cold_ask(request: str, folder: Path, *options: str) -> dict[str, Any]:
     seconds, printed = time.perf_counter() - started, process.stdout.read()
     if not printed:
         raise InputError(f"tinyagent ask gave no answer to {request!r}")
-    run = json.loads(printed)
-    start = seconds - run["timings"]["total"]
-    done = [step["ended"] for step in run["steps"] if step["ended"] is not None]
-    times = (start, start + min(done, default=0), start + run["timings"]["plan"], seconds)
-    return dict(zip(TIMES, times)) | {"memory, MB": memory / 1e6}
+    made = json.loads(printed)
+    return times_of(made, seconds - made["timings"]["total"]) | {"memory, MB": memory / 1e6}
 
 
 def warm_runs(model: LanguageModel, requests: Iterable[str], mac: SimulatedMac) -> list[Run]:
@@ -60,10 +58,12 @@ def warm_runs(model: LanguageModel, requests: Iterable[str], mac: SimulatedMac) 
     return [asyncio.run(agent.run(request, NOW)) for request in requests][1:]
 
 
-def times_of(run: Run) -> dict[str, float]:
-    """Seconds from the request to the first step's end, the plan's last line and the answer."""
-    done = [step.ended for step in run.rounds[0].steps if step.ended is not None]
-    return dict(zip(TIMES, (0.0, min(done, default=0.0), run.rounds[0].planned, run.seconds)))
+def times_of(made: Mapping[str, Any], start: float = 0.0) -> dict[str, float]:
+    """Seconds of a run (as `Run.to_json` gives it) until it starts, its last plan's first step that worked is done (nan, if none
+    did), that plan's last line is written, and the answer is there."""
+    done = [step["ended"] for step in made["steps"] if step["ended"] is not None and not step["error"]]
+    moments = (0.0, min(done, default=nan), made["timings"]["plan"], made["timings"]["total"])
+    return dict(zip(TIMES, (start + moment for moment in moments)))
 
 
 def measure_waits(
@@ -77,20 +77,27 @@ def measure_waits(
     cold = [cold_ask(request, folder, "--model", str(NANO_PLANNER_Q4)) for request in requests[1:]]
     rows.append(_row("cold, in one process", cold))
     report("warm, in one process")
-    rows.append(_row("warm, in one process", map(times_of, warm_runs(LlamaCppModel(NANO_PLANNER_Q4), requests, mac))))
+    rows.append(
+        _row(
+            "warm, in one process",
+            (times_of(run.to_json()) for run in warm_runs(LlamaCppModel(NANO_PLANNER_Q4), requests, mac)),
+        )
+    )
     with running() as url:
         report("cold, through a server")
         cold = [cold_ask(request, folder, "--server", url) for request in requests[1:]]
         rows.append(_row("cold, through a server", cold))
         report("warm, through a server")
         model = ServerModel(url, "tinyagent", template=served_manifest(url)["template"])
-        rows.append(_row("warm, through a server", map(times_of, warm_runs(model, requests, mac))))
+        rows.append(
+            _row("warm, through a server", (times_of(run.to_json()) for run in warm_runs(model, requests, mac)))
+        )
     return rows
 
 
 def _row(way: str, figures: Iterable[dict[str, float]]) -> dict[str, Any]:
     seen: Sequence[dict[str, float]] = list(figures)
-    medians = {name: round(median(row[name] for row in seen), 2) for name in TIMES}
+    medians = {name: round(median(row[name] for row in seen if not isnan(row[name])), 2) for name in TIMES}
     memory = [row["memory, MB"] for row in seen if "memory, MB" in row]
     slowest = round(max(row["answer, s"] for row in seen), 2)
     return (
