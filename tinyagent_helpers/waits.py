@@ -97,7 +97,8 @@ def measure_waits(
 
 def _row(way: str, figures: Iterable[dict[str, float]]) -> dict[str, Any]:
     seen: Sequence[dict[str, float]] = list(figures)
-    medians = {name: round(median(row[name] for row in seen if not isnan(row[name])), 2) for name in TIMES}
+    known = {name: [row[name] for row in seen if not isnan(row[name])] for name in TIMES}
+    medians = {name: round(median(values), 2) if values else "" for name, values in known.items()}
     memory = [row["memory, MB"] for row in seen if "memory, MB" in row]
     slowest = round(max(row["answer, s"] for row in seen), 2)
     return (
