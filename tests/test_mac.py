@@ -6,7 +6,7 @@ import pytest
 from fpdf import FPDF
 
 from tinyagent_helpers.artifacts import InputError
-from tinyagent_helpers.mac.documents import pdf_text
+from tinyagent_helpers.mac.documents import read_pdf
 from tinyagent_helpers.mac.protocol import ToolError
 from tinyagent_helpers.mac.simulated import SimulatedMac
 from tinyagent_helpers.mac.store import changes
@@ -181,7 +181,7 @@ def test_difficult_pdfs_get_a_message(tmp_path):
         ("missing", "cannot be read"),
     ):
         with pytest.raises(ToolError, match=message):
-            pdf_text(tmp_path / f"{name}.pdf")
+            read_pdf(tmp_path / f"{name}.pdf")
 
 
 def test_every_tool_is_a_method():

@@ -39,8 +39,8 @@ class StepRun:
 
 @dataclass
 class Round:
-    """One plan and what came of it: `calls` as they were planned, `steps` as they were run, and names that were `suggested` where a lookup
-    failed; `error` says why the plan itself could not be used, if so."""
+    """One plan and what came of it: `calls` as they were planned, `steps` as they were run, and names that were `suggested`
+    where a lookup failed; `error` says why the plan itself could not be used, if so."""
 
     plan: str = ""
     steps: list[StepRun] = field(default_factory=list)

@@ -348,7 +348,7 @@ def run_waits(options: argparse.Namespace) -> int:
     if options.record:
         command = f"tinyagent waits --output DIR --count {options.count}"
         record("waits-nano", rows, command, "nano", 0, time.monotonic() - started, model=digest(NANO_PLANNER_Q4))
-    return _show_figures(options, rows)
+    return show_figures(options, rows)
 
 
 def run_red_team(options: argparse.Namespace) -> int:
@@ -361,11 +361,12 @@ def run_red_team(options: argparse.Namespace) -> int:
     if options.record:
         command = "tinyagent red-team --output DIR"
         record("red-team", rows, command, "any", 0, time.monotonic() - started, cases=digest(CASES))
-    _show_figures(options, rows)
+    show_figures(options, rows)
     return 1 if rows[-1]["the rule"] else 0
 
 
-def _show_figures(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
+def show_figures(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
+    """Print rows of figures, as lines or as one JSON object; the exit status of a command that is done."""
     if options.json:
         print_json({"figures": rows})
     else:

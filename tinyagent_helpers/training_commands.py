@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.artifacts import InputError, make_folder
-from tinyagent_helpers.commands import print_json, record, said
+from tinyagent_helpers.commands import print_json, record, said, show_figures
 from tinyagent_helpers.profiles import profile
 
 
@@ -231,9 +231,4 @@ def _compared(options: argparse.Namespace, work: Any, usual: Any, name: str) -> 
         if options.profile == "nano":
             read["base"] = digest(NANO_BASE / "model.safetensors")
         record(name, rows, command, options.profile, options.seeds[0], seconds, **read)
-    if options.json:
-        print_json({"figures": rows})
-    else:
-        for row in rows:
-            print(", ".join(f"{key} {value}" for key, value in row.items()))
-    return 0
+    return show_figures(options, rows)

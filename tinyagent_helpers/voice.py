@@ -15,7 +15,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from tinyagent_helpers.artifacts import InputError
-from tinyagent_helpers.models import SMALL
+from tinyagent_helpers.models import threads_for
 from tinyagent_helpers.sanity import check_request
 from tinyagent_helpers.whisper_file import HOW_TO_GET, check_whisper
 
@@ -145,13 +145,11 @@ class WhisperRecogniser:
     """
 
     def __init__(self, path: str | Path, threads: int = 0):
-        from psutil import cpu_count
         from pywhispercpp.model import Model
 
         check_whisper(path)
         self.name = f"whisper.cpp with {Path(path).name}"
-        small = Path(path).stat().st_size < SMALL
-        threads = threads or (1 if small else cpu_count(logical=False) or 1)
+        threads = threads or threads_for(path)
         with _whisper_log() as log:
             self._model = Model(str(path), language="en", print_progress=False, n_threads=threads)
         if any("failed to load model" in line for line in log):  # nothing else tells, and to use it ends the process

@@ -33,11 +33,6 @@ def read_pdf(path: Path) -> tuple[list[str], int]:
     return texts, pages
 
 
-def pdf_text(path: Path) -> str:
-    """The text of a PDF's first 100 pages; raises what `read_pdf` raises."""
-    return "\n".join(read_pdf(path)[0])
-
-
 def extract_summary(text: str, sentences: int = 3) -> str:
     """The sentences whose words are most frequent in the text, in their own order: an extract, not a retelling."""
     parts = [s.strip() for s in re.split(r"(?<=[.!?])\s+", " ".join(text.split())) if len(s.split()) > 3]
