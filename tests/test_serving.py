@@ -14,6 +14,7 @@ from tinyagent_helpers.models import NANO_PLANNER_Q4, LlamaCppModel, ServerModel
 from tinyagent_helpers.planner import ModelPlanner
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.quantize import export
 from tinyagent_helpers.quick_classifier import NANO_RETRIEVER, load_retriever
 from tinyagent_helpers.serving import OPENINGS, is_local, listen, running
 
@@ -81,6 +82,23 @@ def test_the_agents_planner_writes_the_same_plans_through_the_server_as_in_one_p
         assert there == here, row["request"]
     prompt = NANO_TEMPLATE.join("Text Lutfi", PLAN, ["+1 415 555 0102", "Sent the message to +1 415 555 0102."])
     assert through.model.complete([prompt]) == alone.model.complete([prompt])
+
+
+def test_a_chat_model_is_asked_in_its_own_template(tiny, tmp_path):
+    model, tokenizer = tiny
+    kept, tokenizer.chat_template = (
+        tokenizer.chat_template,
+        "### Instruction:\n{{ messages[-1]['content'] }}\n### Response:\n",
+    )
+    try:
+        export(model, tokenizer, tmp_path / "chat.gguf", "F16", "")
+    finally:
+        tokenizer.chat_template = kept
+    prompts = [OPENINGS[0] + "Text Sid", OPENINGS[0] + "Open the lease and mail it to Lutfi"]
+    alone = LlamaCppModel(tmp_path / "chat.gguf")
+    with running("--model", str(tmp_path / "chat.gguf")) as address:
+        through = ServerModel(address, "tinyagent")
+        assert through.complete(prompts, 12) == alone.complete(prompts, 12)
 
 
 def test_a_request_that_is_none_is_refused_with_its_reason(client):

@@ -89,7 +89,7 @@ class LlamaCppModel:
     @property
     def start(self) -> str:
         """The text of the token that every text begins with, "" for none."""
-        return self._mark(self._llama.token_bos())
+        return _mark(self._llama, self._llama.token_bos())
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, and no others."""
@@ -122,16 +122,22 @@ class LlamaCppModel:
 
     def rendered(self, prompt: str) -> str:
         """The text that the model reads for a prompt: the prompt, or what its chat template makes of it."""
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+        return chat_text(self._llama, prompt)
 
-        if not self._chat:
-            return prompt
-        marks = {"eos_token": self._mark(self._llama.token_eos()), "bos_token": self.start}
-        message = {"role": "user", "content": prompt}
-        return Jinja2ChatFormatter(self._chat, **marks)(messages=[message], **CHAT_OPTIONS).prompt
 
-    def _mark(self, token: int) -> str:
-        return self._llama.detokenize([token], special=True).decode() if token >= 0 else ""
+def chat_text(llama: Any, prompt: str) -> str:
+    """A prompt as a loaded GGUF file's chat template wraps it; as it is, if the file has none."""
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+    if not (template := llama.metadata.get("tokenizer.chat_template")):
+        return prompt
+    marks = {"eos_token": _mark(llama, llama.token_eos()), "bos_token": _mark(llama, llama.token_bos())}
+    message = {"role": "user", "content": prompt}
+    return Jinja2ChatFormatter(template, **marks)(messages=[message], **CHAT_OPTIONS).prompt
+
+
+def _mark(llama: Any, token: int) -> str:
+    return llama.detokenize([token], special=True).decode() if token >= 0 else ""
 
 
 class ServerModel:

@@ -30,7 +30,7 @@ from llama_cpp.server.app import create_app, get_llama_proxy
 from llama_cpp.server.settings import ModelSettings, ServerSettings
 
 from tinyagent_helpers.artifacts import InputError
-from tinyagent_helpers.models import MAX_NEW_TOKENS, TEMPLATE_KEY, LanguageModel, threads_for
+from tinyagent_helpers.models import MAX_NEW_TOKENS, TEMPLATE_KEY, LanguageModel, chat_text, threads_for
 from tinyagent_helpers.planner import ModelPlanner
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.prompts import HOW_TO_JOIN, WHAT_A_PLAN_IS
@@ -56,12 +56,14 @@ class PlannerChat:
         self._continue = chat_formatter_to_chat_completion_handler(self._format)
 
     def _format(self, *, messages: Sequence[Mapping[str, Any]], **_: Any) -> ChatFormatterResponse:
+        """The prompt; wrapped, for a chat model, which then has its own first token already."""
         message = _last_of_user(messages)
         try:
             prompt = message if message.startswith(OPENINGS) else self.planner.prompt(message, datetime.now())
         except InputError as error:
             raise HTTPException(400, str(error)) from None
-        return ChatFormatterResponse(prompt, stop=[END_OF_PLAN])
+        wrapped = self.planner.model.rendered(prompt)
+        return ChatFormatterResponse(wrapped, stop=[END_OF_PLAN], added_special=wrapped != prompt)
 
     def __call__(self, *, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
         """One chat completion, or its chunks. A plan for a mere request comes as it is read, see `PromptTemplate.read`."""
@@ -99,7 +101,11 @@ class Served:
 
     def count_tokens(self, prompt: str) -> int:
         """How many tokens the model reads for this prompt."""
-        return len(self._llama.tokenize(prompt.encode(), add_bos=True, special=True))
+        return len(self._llama.tokenize(self.rendered(prompt).encode(), add_bos=True, special=True))
+
+    def rendered(self, prompt: str) -> str:
+        """The text that the model reads for a prompt."""
+        return chat_text(self._llama, prompt)
 
 
 def application(path: Path, planner_of: Callable[[LanguageModel], ModelPlanner], made: Mapping[str, Any]) -> FastAPI:
