@@ -22,7 +22,15 @@ from tinyagent_helpers.teacher import CLOSED, KINDS, POOLED, Draw, Pattern, Scen
 from tinyagent_helpers.tools import MAC_TOOLS, Tool
 
 APIS = DATA / "pretraining"
-TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list[str]": list[str], "list[int]": list[int]}
+TYPES = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list[str]": list[str],
+    "list[int]": list[int],
+    "list[float]": list[float],
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def read_domain(path: Path) -> Domain:
         values = found.get("values", {})
         if clash := set(values) & KINDS:
             raise ValueError(f"the kinds {sorted(clash)} exist already; name your own otherwise")
-        tools = {tool.name: tool for tool in map(_tool, found["tool"])}
+        tools = {tool.name: tool for tool in map(tool_of, found["tool"])}
         if len(tools) < len(found["tool"]):
             raise ValueError("two tools have the same name")
     except (ValueError, KeyError, TypeError, SyntaxError) as error:
@@ -101,7 +109,7 @@ def _patterns(path: Path, scenario: Mapping[str, Any], values: Mapping[str, Sequ
         raise ScenarioError(f"{path.name}, scenario {name}: {error}") from None
 
 
-def _tool(entry: Mapping[str, Any]) -> Tool:
+def tool_of(entry: Mapping[str, Any]) -> Tool:
     """A tool from its signature, which is parsed and never run."""
     definition = ast.parse(f"def {entry['call']}: ...").body[0]
     parameters, defaults = definition.args.args, definition.args.defaults

@@ -124,12 +124,19 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--record", action="store_true", help="keep time and memory in data/results and the README")
     synthesize.add_argument("--json", action="store_true", help="print one JSON object")
     synthesize.set_defaults(run=commands.run_synthesize)
-    pretrain = subcommands.add_parser("pretrain", help="train a nano base on made-up APIs, or go on training it")
+    pretrain = subcommands.add_parser("pretrain", help="train a nano base, or go on training it")
     pretrain.add_argument("--output", type=Path, required=True, metavar="DIR")
     pretrain.add_argument(
         "--base", type=Path, metavar="DIR", help="go on from this exported model; give another seed, too"
     )
+    pretrain.add_argument(
+        "--lessons",
+        default="apis",
+        choices=("apis", "functions"),
+        help="made-up APIs, or made-up functions (notebook 08)",
+    )
     pretrain.add_argument("--steps", type=_at_least(1))
+    pretrain.add_argument("--share", type=float, default=1.0, help="of the usual learning rates (default 1)")
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--json", action="store_true", help="print one JSON object")
     pretrain.set_defaults(run=training_commands.run_pretrain)

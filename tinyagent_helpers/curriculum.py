@@ -12,7 +12,7 @@ met every slot with the values of its file only learned them by heart and could 
 
 import inspect
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -94,10 +94,10 @@ def _sheet(
     else:
         tools, asked = _requests(rng, now, domains, everything, words, 2 if schema else MAX_DISTRACTORS)
     if kind in ("reordered", "renamed"):
-        tools, asked = _reordered(rng, *_with_unsaid(rng, tools, asked))
+        tools, asked = reordered(rng, *_with_unsaid(rng, tools, asked))
         asked = [replace(one, kind=kind) if one.kind == "request" else one for one in asked]
     if kind == "renamed":
-        tools, asked = _renamed(rng, tools, asked, words)
+        tools, asked = renamed(rng, tools, asked, words)
     return [_lesson(rng, one, [o for o in asked if o is not one], now, tools, schema) for one in asked]
 
 
@@ -130,7 +130,12 @@ def _requests(
 
 def _words(domains: Sequence[Domain]) -> list[str]:
     """Every word of the values that training may use."""
-    own = [value for domain in domains for values in domain.values.values() for value in values]
+    return words_of([domain.values for domain in domains])
+
+
+def words_of(values: Iterable[Mapping[str, Iterable[str]]]) -> list[str]:
+    """Every word of these values, and of the recorded teacher's texts that training may use."""
+    own = [value for kinds in values for texts in kinds.values() for value in texts]
     texts = own + [value for kind in COPIED for value in values_of(kind, "train")]
     return sorted({word for text in texts for word in text.split() if not set(word) & set("{}=>")})
 
@@ -138,10 +143,10 @@ def _words(domains: Sequence[Domain]) -> list[str]:
 def _new_values(rng: Random, domain: Domain, pattern: Pattern, words: Sequence[str]) -> dict[str, list[str]]:
     """For each slot of the pattern that any text may fill, phrases that nobody has said before."""
     kinds = {match.group(1) for match in SLOT.finditer(pattern.request)} & domain.open_kinds
-    return {kind: [_phrase(rng, words) for _ in range(8)] for kind in sorted(kinds)}
+    return {kind: [phrase_of(rng, words) for _ in range(8)] for kind in sorted(kinds)}
 
 
-def _phrase(rng: Random, words: Sequence[str]) -> str:
+def phrase_of(rng: Random, words: Sequence[str]) -> str:
     """One to four words, some of them without a meaning, some capitalised, now and then with a number behind."""
     said = [_word(rng) if rng.random() < 0.3 else rng.choice(words) for _ in range(rng.randrange(1, 5))]
     if rng.random() < 0.3:
@@ -182,7 +187,7 @@ def _with_unsaid(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked])
     return shown, [replace(one, plan=Plan.of(fill(step) for step in one.plan.steps)) for one in asked]
 
 
-def _reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
+def reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -> tuple[dict[str, Tool], list[Asked]]:
     """The same tools and plans with the required parameters in another order."""
     orders = {name: rng.sample(range(tool.required), tool.required) for name, tool in tools.items()}
 
@@ -194,14 +199,14 @@ def _reordered(rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked]) -
     return shown, [replace(one, plan=plan) for one, plan in zip(asked, plans, strict=True)]
 
 
-def _renamed(
+def renamed(
     rng: Random, tools: Mapping[str, Tool], asked: Sequence[Asked], words: Sequence[str]
 ) -> tuple[dict[str, Tool], list[Asked]]:
     """The same tools and plans under names that say nothing."""
-    names = {name: _name(rng, words) for name in tools}
+    names = {name: name_of(rng, words) for name in tools}
     shown = {names[name]: replace(tool, name=names[name]) for name, tool in tools.items()}
-    renamed = [Plan.of((names[step.tool], step.arguments) for step in one.plan.steps) for one in asked]
-    return shown, [replace(one, plan=plan) for one, plan in zip(asked, renamed, strict=True)]
+    plans = [Plan.of((names[step.tool], step.arguments) for step in one.plan.steps) for one in asked]
+    return shown, [replace(one, plan=plan) for one, plan in zip(asked, plans, strict=True)]
 
 
 def _copying(rng: Random, words: Sequence[str]) -> tuple[dict[str, Tool], list[Asked]]:
@@ -210,7 +215,7 @@ def _copying(rng: Random, words: Sequence[str]) -> tuple[dict[str, Tool], list[A
     tools, about = {}, {}
     for _ in range(rng.choice((1, 2, 2, 3, 4, 6))):
         phrase = _plain(rng, words, 3)
-        name = "_".join(phrase[:2]) if rng.random() < 0.5 else _name(rng, words)
+        name = "_".join(phrase[:2]) if rng.random() < 0.5 else name_of(rng, words)
         about[name] = phrase
         tools |= _one_tool(name, f"{' '.join(phrase)}.", rng.sample(FIELDS, rng.randrange(1, 4)))
     asked = []
@@ -227,7 +232,7 @@ def _copying(rng: Random, words: Sequence[str]) -> tuple[dict[str, Tool], list[A
     return tools, asked
 
 
-def _name(rng: Random, words: Sequence[str]) -> str:
+def name_of(rng: Random, words: Sequence[str]) -> str:
     """A tool's name that says nothing: of words without a meaning, or of others."""
     return "_".join([_word(rng), _word(rng)] if rng.random() < 0.5 else _plain(rng, words, rng.randrange(2, 4)))
 
@@ -240,7 +245,7 @@ def _plain(rng: Random, words: Sequence[str], number: int) -> list[str]:
 
 def _dates(rng: Random, now: datetime, words: Sequence[str]) -> tuple[dict[str, Tool], list[Asked]]:
     """Call one function with the dates that were meant, in the order in which they were said."""
-    asked, name = [], _name(rng, words)
+    asked, name = [], name_of(rng, words)
     for _ in range(REQUESTS):
         moments = [
             (draw_when, draw_when, draw_day, draw_span)[rng.randrange(4)](rng, now) for _ in range(rng.randrange(1, 4))

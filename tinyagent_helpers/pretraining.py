@@ -21,9 +21,11 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from tinyagent_helpers import curriculum, function_lessons
 from tinyagent_helpers.apis import APIS
 from tinyagent_helpers.artifacts import InputError, digest, make_folder, read_json, write_json
-from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson, sheets
+from tinyagent_helpers.curriculum import COPYING_FIRST, Lesson
+from tinyagent_helpers.functions import FUNCTIONS
 from tinyagent_helpers.models import read_manifest
 from tinyagent_helpers.muon import Muon
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
@@ -38,6 +40,9 @@ PAD = "<pad>"
 LLAMA3_SPLIT = (  # Llama 3's pre-tokenizer, which llama.cpp knows, with digits one by one
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+
+LESSONS = {"apis": curriculum, "functions": function_lessons}
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Settings:
     decay: float = 1.0
     gap: int = 320
     seed: int = 0
+    lessons: str = "apis"
+
+    def sheets(self, start: int, held_out: bool = False) -> Iterator[list[Lesson]]:
+        """What is read, from sheet number `start` on: requests for made-up APIs, or for made-up functions."""
+        return LESSONS[self.lessons].sheets(self.seed, start, held_out)
 
 
 def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokenizerFast:
@@ -83,7 +93,9 @@ def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokeniz
         show_progress=False,
     )
     corpus = (
-        lesson.prompt + lesson.plan for sheet in islice(sheets(seed, COPYING_FIRST), texts) for lesson in sheet[:1]
+        lesson.prompt + lesson.plan
+        for sheet in islice(curriculum.sheets(seed, COPYING_FIRST), texts)
+        for lesson in sheet[:1]
     )
     tokenizer.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END_OF_PLAN)
@@ -147,7 +159,7 @@ def rows(
     A sheet goes where its tools and two of its requests still fit; requests that do not fit are left out.
     """
     row = Row()
-    for number, sheet in enumerate(sheets(settings.seed, start, held_out), start):
+    for number, sheet in enumerate(settings.sheets(start, held_out), start):
         tools, pieces = _pieces(sheet, tokenizer)
         needed = len(tools) + sum(len(prompt) + len(plan) for prompt, plan in pieces[:2])
         if needed > settings.row:
@@ -286,7 +298,8 @@ def _exported(base: Path) -> dict:
 
 def _claim(folder: Path, settings: Settings, base: Path | None) -> PreTrainedTokenizerFast:
     """Note what the run is made of, or see that it is the same one; return its tokenizer."""
-    source = {"settings": asdict(settings), "data": digest(APIS, VALUES), "template": NANO_TEMPLATE.hash}
+    data = digest({"apis": APIS, "functions": FUNCTIONS}[settings.lessons], VALUES)
+    source = {"settings": asdict(settings), "data": data, "template": NANO_TEMPLATE.hash}
     source["base"] = _exported(base) if base else None
     path = folder / "run.json"
     if path.exists():
@@ -381,7 +394,7 @@ def evaluate(folder: Path, count: int, seed: int) -> dict[str, float]:
     model.to(device()).eval()
     settings = Settings(**read_json(folder / "run.json")["settings"] | {"seed": seed})
     losses = [_loss(model, [row]).item() for row, _ in islice(rows(settings, tokenizer, 0, held_out=True), count)]
-    lessons = [sheet[0] for sheet in islice(sheets(seed, held_out=True), count)]
+    lessons = [sheet[0] for sheet in islice(settings.sheets(0, held_out=True), count)]
     texts = TransformersModel(model, tokenizer, name="base").complete([lesson.prompt for lesson in lessons])
     made = [(text, lesson.plan) for text, lesson in zip(texts, lessons, strict=True)]
     exact = sum(text == plan for text, plan in made)

@@ -151,15 +151,19 @@ def _after_quotes(pieces: Iterable[str], change: Callable[[str], str]) -> Iterat
         yield "".join(made)
 
 
+class TooLong(InputError):
+    """A prompt does not fit a model's context."""
+
+
 def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, answer: int) -> str:
     """The prompt, if it and an answer of `answer` tokens fit a model's context; it is never cut.
 
     Raises:
-        InputError: it does not fit.
+        TooLong: it does not fit.
     """
     tokens = count_tokens(prompt)
     if tokens + answer > context:
-        raise InputError(
+        raise TooLong(
             f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request"
         )
     return prompt

@@ -23,11 +23,19 @@ def run_pretrain(options: argparse.Namespace) -> int:
     """Train a nano base."""
     from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
 
-    settings = Settings(steps=options.steps or Settings.steps, seed=options.seed)
+    settings = Settings(
+        steps=options.steps or Settings.steps,
+        muon_rate=options.share * Settings.muon_rate,
+        adam_rate=options.share * Settings.adam_rate,
+        seed=options.seed,
+        lessons=options.lessons,
+    )
     result = pretrain(settings, options.output, _report, base=options.base)
     measured = evaluate(options.output, count=100, seed=options.seed)
-    command = f"tinyagent pretrain --output DIR --steps {settings.steps} --seed {options.seed}"
-    command += " --base FIRST/model" if options.base else ""
+    command = (
+        f"tinyagent pretrain --output DIR --lessons {options.lessons} --steps {settings.steps} --seed {options.seed}"
+    )
+    command += f" --share {options.share}" * (options.share != 1) + " --base FIRST/model" * bool(options.base)
     export(options.output, options.output / "model", command, measured)
     result |= measured
     if options.json:
@@ -35,7 +43,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
     else:
         print(f"loss {result['loss']:.3f} after {result['seconds'] / 60:.0f} minutes")
         print(
-            f"on 100 sheets of held-out APIs: loss {result['held_out_loss']:.3f}, {result['exact']:.0%} exact plans, {result['success']:.0%} success"
+            f"on 100 sheets of held-out {options.lessons}: loss {result['held_out_loss']:.3f}, {result['exact']:.0%} exact plans, {result['success']:.0%} success"
         )
     return 0
 

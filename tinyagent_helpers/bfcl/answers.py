@@ -1,12 +1,14 @@
 """What a model answers to one question: calls, none, or something that cannot be read. See notebook 08.
 
 In plan mode a planner sees the functions as tools, in the prompts that it was trained on, and its plan is turned into calls.
-In prompt mode a general model sees BFCL's own prompt and writes [f(a=1), g(b=2)].
+In prompt mode a general model sees BFCL's own prompt and writes [f(a=1), g(b=2)]. In function-calling mode it is offered the
+functions in the way that it was trained for, by its chat template or by its server.
 """
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +19,7 @@ from tinyagent_helpers.bfcl.official import Entry, official
 from tinyagent_helpers.decoding import plan_grammar
 from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
 from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
-from tinyagent_helpers.prompts import PromptTemplate, check_fits
+from tinyagent_helpers.prompts import PromptTemplate, TooLong, check_fits
 from tinyagent_helpers.tools import Tool
 
 NOW = datetime(2024, 5, 24, 9)  # the prompt says a time; no question of BFCL's depends on it
@@ -27,15 +29,19 @@ CALLS, NONE, UNREADABLE, TOO_LONG, FAILED = "calls", "no call", "unreadable", "p
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` is one of the five above; `text` is what the model wrote, or why it was not asked."""
+    """`status` is one of the five above; `text` is what the model wrote, or why it was not asked. A conversation has `turns`
+    instead of calls: a list of results each."""
 
     status: str
     calls: Sequence[Mapping[str, Mapping[str, Any]]] = ()
     text: str = ""
+    turns: Sequence[Sequence[Any]] = ()
 
     @property
     def result(self) -> Any:
         """The answer as a results file holds it: calls with their arguments as JSON, [] for none, else a text."""
+        if self.turns:
+            return self.turns
         if self.status in (CALLS, NONE):
             return [{name: json.dumps(arguments) for name, arguments in call.items()} for call in self.calls]
         return f"{self.status}: {self.text}"
@@ -50,20 +56,18 @@ class PlanMode:
     def __init__(self, model: LanguageModel, template: PromptTemplate, optional: bool = False, grammar: bool = False):
         self.model, self.template, self.optional, self.grammar = model, template, optional, grammar
 
-    def prompt(self, entry: Entry) -> str:
-        """The planner's prompt.
+    def ask(self, entry: Entry) -> str:
+        """What the planner answers.
 
         Raises:
-            InputError: it does not fit the model.
+            TooLong: the prompt does not fit the model.
+            InputError: the model does not answer.
         """
         tools = {name: f.tool for name, f in functions_of(entry, self.optional).items()}
         prompt = self.template.plan(conversation(entry), NOW, tools)
-        return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
-
-    def write(self, prompt: str, entry: Entry) -> str:
-        """What the planner answers."""
-        tools = [f.tool for f in functions_of(entry, self.optional).values()]
-        return "".join(self.model.stream(prompt, **({"grammar": _rules(tools, self.template)} if self.grammar else {})))
+        check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
+        rules = {"grammar": _rules(tools.values(), self.template)} if self.grammar else {}
+        return capped(self.model.stream(prompt, **rules))
 
     def read(self, text: str, entry: Entry) -> Answer:
         """The calls that a plan means."""
@@ -75,8 +79,22 @@ class PlanMode:
             return Answer(UNREADABLE, text=f"{error}\n{text}")
         return Answer(CALLS if plan.steps else NONE, calls_of(plan, functions), text)
 
+    def said(self, made: Answer) -> dict[str, str]:
+        """An answer as a message of the conversation."""
+        return {"role": "assistant", "content": made.text}
 
-def _rules(tools: Sequence[Tool], template: PromptTemplate) -> str:
+
+def capped(pieces: Iterable[str]) -> str:
+    """The pieces together, up to a little over MAX_TEXT characters: what is longer is not read to its end."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(text) > MAX_TEXT:
+            break
+    return text
+
+
+def _rules(tools: Iterable[Tool], template: PromptTemplate) -> str:
     """The grammar of plans with these tools, "" if one of their types has no rule."""
     try:
         return plan_grammar(tools, template.padded)
@@ -92,21 +110,19 @@ class PromptMode:
     def __init__(self, model: LanguageModel):
         self.model = model
 
-    def prompt(self, entry: Entry) -> str:
-        """The official system prompt and the conversation, as one message.
+    def ask(self, entry: Entry) -> str:
+        """What the model answers to the official system prompt and the conversation, as one message.
 
         Raises:
-            InputError: it does not fit the model.
+            TooLong: the prompt does not fit the model.
+            InputError: the model does not answer.
         """
         messages = official().decoding.system_prompt_pre_processing_chat_model(
             [dict(message) for message in entry["question"][0]], entry["function"], entry["id"]
         )
         prompt = "\n\n".join(message["content"] for message in messages)
-        return check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
-
-    def write(self, prompt: str, entry: Entry) -> str:
-        """What the model answers."""
-        return "".join(self.model.stream(prompt))
+        check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
+        return capped(self.model.stream(prompt))
 
     def read(self, text: str, entry: Entry) -> Answer:
         """The calls in [f(a=1), g(b=2)]."""
@@ -116,6 +132,69 @@ class PromptMode:
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
             return Answer(UNREADABLE, text=f"{error}\n{text}")
         return Answer(CALLS if calls else NONE, calls, text)
+
+    def said(self, made: Answer) -> dict[str, str]:
+        """An answer as a message of the conversation."""
+        return {"role": "assistant", "content": made.text}
+
+
+class FunctionMode:
+    """Offers functions to a general model in OpenAI's format; its answer is prose, or calls as JSON."""
+
+    name = "function calling"
+
+    def __init__(self, model: LanguageModel):
+        self.model = model
+
+    def ask(self, entry: Entry) -> str:
+        """What the model answers, its calls as <tool_call>{"name": ..., "arguments": {...}}</tool_call>.
+
+        Raises:
+            TooLong: the prompt does not fit the model.
+            InputError: the model has no way to be offered functions, or does not answer.
+        """
+        messages = [dict(message) for message in entry["question"][0]]
+        return self.model.call(messages, _offered(entry), MAX_NEW_TOKENS)
+
+    def read(self, text: str, entry: Entry) -> Answer:
+        """The calls of functions that were offered, under their own names."""
+        names = {_identifier(f["name"]): f["name"] for f in entry["function"]}
+        try:
+            calls = [{names[name]: arguments} for name, arguments in tool_calls(text)]
+        except (ValueError, KeyError, RecursionError) as error:
+            return Answer(UNREADABLE, text=f"{error!r:.200}\n{text}")
+        return Answer(CALLS if calls else NONE, calls, text)
+
+    def said(self, made: Answer) -> dict[str, str]:
+        """An answer as a message of the conversation."""
+        return {"role": "assistant", "content": made.text}
+
+
+def _offered(entry: Entry) -> list[dict[str, Any]]:
+    """An entry's functions in OpenAI's format, by the official code: a dict is an object there, and names have no dots."""
+    utils, enums = official().decoding, official().enums
+    return utils.convert_to_tool(entry["function"], utils.GORILLA_TO_OPENAPI, enums.ModelStyle.OPENAI_COMPLETIONS)
+
+
+def tool_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The names and arguments of the calls in an answer: marked with <tool_call>, or JSON alone. Prose holds none.
+
+    Raises:
+        ValueError: what is marked as a call, or begins as JSON, is none.
+    """
+    marked = re.findall(r"<tool_call>(.*?)(?:</tool_call>|\Z)", text, re.DOTALL)
+    bare = text.removesuffix(END_OF_PLAN).strip().removeprefix("```json").strip("`\n ")
+    found = [json.loads(call) for call in marked] if marked else json.loads(bare) if bare[:1] in "[{" and bare else []
+    calls = found if isinstance(found, list) else [found]
+    return [_named_call(call) for call in calls]
+
+
+def _named_call(call: Any) -> tuple[str, dict[str, Any]]:
+    arguments = call.get("arguments", call.get("parameters")) if isinstance(call, dict) else None
+    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    if not isinstance(arguments, dict) or not isinstance(call.get("name"), str):
+        raise ValueError('a call is {"name": ..., "arguments": {...}}')
+    return call["name"], arguments
 
 
 def literal_calls(text: str, names: set[str]) -> list[dict[str, dict[str, Any]]]:
@@ -144,19 +223,17 @@ def conversation(entry: Entry) -> str:
     return "\n".join(message["content"].strip() for message in entry["question"][0])
 
 
-Mode = PlanMode | PromptMode
+Mode = PlanMode | PromptMode | FunctionMode
 
 
 def answer(mode: Mode, entry: Entry) -> Answer:
     """The answer to one question; what goes wrong with it is an answer, too, and stops nothing."""
     try:
-        prompt = mode.prompt(entry)
-    except InputError as error:
+        text = mode.ask(entry)
+    except TooLong as error:
         return Answer(TOO_LONG, text=str(error))
-    try:
-        text = mode.write(prompt, entry)
     except InputError as error:
         return Answer(FAILED, text=str(error))
     if len(text) > MAX_TEXT:
-        return Answer(UNREADABLE, text=f"{len(text):,} characters, beginning with {text[:200]}")
+        return Answer(UNREADABLE, text=f"more than {MAX_TEXT:,} characters, beginning with {text[:200]}")
     return mode.read(text, entry)

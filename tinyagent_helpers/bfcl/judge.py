@@ -1,12 +1,13 @@
 """Verdicts by the official checkers, in a process of their own and within a time limit: they evaluate what they are given."""
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
-from tinyagent_helpers.bfcl.official import entries, handler, official, truths
+from tinyagent_helpers.bfcl.official import MULTI_TURN, entries, handler, official, truths
 
-SECONDS = 10.0  # for one answer
+SECONDS = 10.0  # for one answer; a conversation has four turns and more
 NAME = "model"
 
 
@@ -17,30 +18,47 @@ def verdict(category: str, id: str, result: Any) -> str:
     judge = handler(model_name=NAME, registry_name=NAME, is_fc_model=True)
     if category.endswith("relevance"):
         found = runner._evaluate_single_relevance_entry(judge, id, result, asked, NAME, category)
+    elif category in MULTI_TURN:
+        forget()
+        parts = judge, id, result, truths(category)[id], deepcopy(asked), NAME, category
+        found = runner._evaluate_single_multi_turn_entry(*parts)
     else:
         language = {"simple_java": "JAVA", "simple_javascript": "JAVASCRIPT"}.get(category, "PYTHON")
         kinds = enums.Language[language], enums.ReturnFormat[language]
         found = runner._evaluate_single_ast_entry(
             judge, id, result, truths(category)[id], asked, NAME, category, *kinds
         )
-    return "" if found["valid"] else found["error_type"]
+    return "" if found["valid"] else found.get("error_type") or found["error"]["error_type"]
+
+
+def forget() -> None:
+    """Take away what earlier conversations left: the official code keeps it among its own names, and a second conversation
+    would go on in it."""
+    kept = vars(official().tools)
+    for name in [name for name in kept if name.endswith("_instance")]:
+        del kept[name]
 
 
 def verdicts(answers: Iterable[tuple[str, str, Any]], seconds: float = SECONDS) -> Iterator[str]:
     """The verdict on each (category, id, result); "checker: ..." where a checker failed or took too long, and the others go on."""
-    with _Worker() as worker:
+    with Worker() as worker:
         for answer in answers:
-            yield worker.ask(answer, seconds)
+            try:
+                yield worker.ask(verdict, answer, seconds)
+            except multiprocessing.TimeoutError:
+                yield "checker: took too long"
+            except Exception as error:
+                yield f"checker: {type(error).__name__}"
 
 
 def _ready() -> None:
     official()
 
 
-class _Worker:
-    """One process that answers questions; it is replaced when it takes too long."""
+class Worker:
+    """One process that calls functions; it is replaced when one takes too long."""
 
-    def __enter__(self) -> "_Worker":
+    def __enter__(self) -> "Worker":
         self._start()
         return self
 
@@ -51,12 +69,16 @@ class _Worker:
         self._pool = multiprocessing.get_context("spawn").Pool(1)
         self._pool.apply(_ready)  # imported before any time is measured
 
-    def ask(self, answer: tuple[str, str, Any], seconds: float) -> str:
+    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> Any:
+        """What the function returns.
+
+        Raises:
+            multiprocessing.TimeoutError: it took too long; what the process knew is gone.
+            Exception: what the function raises.
+        """
         try:
-            return self._pool.apply_async(verdict, answer).get(seconds)
+            return self._pool.apply_async(function, arguments).get(seconds)
         except multiprocessing.TimeoutError:
             self._pool.terminate()
             self._start()
-            return "checker: took too long"
-        except Exception as error:
-            return f"checker: {type(error).__name__}"
+            raise

@@ -27,6 +27,8 @@ LIVE = (
     "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance", "live_relevance",
 )  # fmt: skip
 SINGLE_TURN = NON_LIVE + LIVE
+MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
+CATEGORIES = SINGLE_TURN + MULTI_TURN
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 LIST_OF_MODELS = "bfcl_eval.constants.model_config"
 Entry = Mapping[str, Any]
@@ -58,7 +60,7 @@ def check_name(name: str) -> str:
 
 @cache
 def official() -> SimpleNamespace:
-    """The official modules: `utils`, `checker`, `runner`, `handler`, `enums`, `prompts`.
+    """The official modules: `utils`, `runner`, `loops` (of conversations), `tools` (that they call), `decoding`, `enums`.
 
     Raises:
         InputError: bfcl-eval is not installed, or in another version than the course's.
@@ -76,27 +78,52 @@ def official() -> SimpleNamespace:
     stand_in.ModelConfig, stand_in.MODEL_CONFIG_MAPPING = SimpleNamespace, AnyModel()
     sys.modules[LIST_OF_MODELS] = stand_in
     names = {
-        "utils": "utils", "checker": "eval_checker.ast_eval.ast_checker", "runner": "eval_checker.eval_runner",
-        "handler": "model_handler.base_handler", "decoding": "model_handler.utils", "enums": "constants.enums",
+        "utils": "utils", "runner": "eval_checker.eval_runner", "loops": "model_handler.base_handler",
+        "tools": "eval_checker.multi_turn_eval.multi_turn_utils", "decoding": "model_handler.utils",
+        "enums": "constants.enums",
     }  # fmt: skip
     return SimpleNamespace(**{key: importlib.import_module(f"bfcl_eval.{name}") for key, name in names.items()})
 
 
-def handler(**options: Any) -> Any:
+@cache
+def handler_class() -> type:
     """An official handler that reads results as `answers.Answer.result` writes them: calls as JSON, anything else is none."""
-    base = official().handler.BaseHandler
 
-    class Handler(base):
+    class Handler(official().loops.BaseHandler):
         def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> list[dict[str, Any]]:
             return [{name: json.loads(arguments)} for call in _calls(result) for name, arguments in call.items()]
 
-    return Handler(**{"temperature": 0, **options})
+        def decode_execute(self, result: Any, has_tool_call_tag: bool) -> list[str]:
+            calls = [(name, json.loads(arguments)) for call in _calls(result) for name, arguments in call.items()]
+            return [_source(name, arguments) for name, arguments in calls]
+
+    return Handler
+
+
+def handler(**options: Any) -> Any:
+    """An official handler for results of ours."""
+    return handler_class()(**{"temperature": 0, **options})
 
 
 def _calls(result: Any) -> list[dict[str, str]]:
     if not isinstance(result, list):
         raise ValueError(f"no calls, but {str(result)!r:.60}")
     return result
+
+
+def _source(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as the official code wants to evaluate it: only of a function that conversations offer, only with literals."""
+    if name not in conversation_functions() or not all(key.isidentifier() for key in arguments):
+        raise ValueError(f"{name!r:.60} is not a function that a conversation offers")
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+@cache
+def conversation_functions() -> frozenset[str]:
+    """The names of all functions that any conversation offers, at its start or later."""
+    found = [entry for category in MULTI_TURN for entry in entries(category).values()]
+    later = [f for entry in found for functions in entry.get("missed_function", {}).values() for f in functions]
+    return frozenset(f["name"] for f in [*later, *(f for entry in found for f in entry["function"])])
 
 
 @cache
@@ -107,8 +134,8 @@ def entries(category: str, asked: bool = True) -> dict[str, Entry]:
     Raises:
         InputError: there is no such category.
     """
-    if category not in SINGLE_TURN:
-        raise InputError(f"there is no category {category!r}; there are {', '.join(SINGLE_TURN)}")
+    if category not in CATEGORIES:
+        raise InputError(f"there is no category {category!r}; there are {', '.join(CATEGORIES)}")
     hints = asked and "java" in category
     found = official().utils.load_dataset_entry(category, include_prereq=False, include_language_specific_hint=hints)
     return {entry["id"]: entry for entry in found}
