@@ -21,9 +21,18 @@ from tinyagent_helpers.bfcl.answers import (
 )
 from tinyagent_helpers.bfcl.baselines import never_calls, oracle
 from tinyagent_helpers.bfcl.functions import calls_of, functions_of
-from tinyagent_helpers.bfcl.official import LIVE, NON_LIVE, SINGLE_TURN, check_name, entries, result_file
+from tinyagent_helpers.bfcl.official import (
+    CATEGORIES,
+    LIVE,
+    MULTI_TURN,
+    NON_LIVE,
+    SINGLE_TURN,
+    check_name,
+    entries,
+    result_file,
+)
 from tinyagent_helpers.bfcl.run import chosen, official_scores, run, score
-from tinyagent_helpers.bfcl.scores import Score, overall, tally
+from tinyagent_helpers.bfcl.scores import Score, overall, overall_v4, tally
 from tinyagent_helpers.cli import main
 from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.prompts import PromptTemplate
@@ -31,9 +40,10 @@ from tinyagent_helpers.prompts import PromptTemplate
 CEILING = {
     "simple_python": 400, "simple_java": 89, "simple_javascript": 50, "multiple": 200, "parallel": 200,
     "parallel_multiple": 200, "irrelevance": 240, "live_simple": 256, "live_multiple": 1051, "live_parallel": 16,
-    "live_parallel_multiple": 24, "live_irrelevance": 884, "live_relevance": 16,
+    "live_parallel_multiple": 24, "live_irrelevance": 884, "live_relevance": 16, "multi_turn_base": 200,
+    "multi_turn_miss_func": 200, "multi_turn_miss_param": 200, "multi_turn_long_context": 200,
 }  # fmt: skip
-COUNTS = [400, 100, 50, 200, 200, 200, 240, 258, 1053, 16, 24, 884, 16]
+COUNTS = [400, 100, 50, 200, 200, 200, 240, 258, 1053, 16, 24, 884, 16, 200, 200, 200, 200]
 
 
 class Says:
@@ -53,27 +63,31 @@ class Says:
 
 
 def scored(give):
-    rows = [(c, id, give(c, id)) for c in SINGLE_TURN for id in entries(c)]
+    rows = [(c, id, give(c, id)) for c in CATEGORIES for id in entries(c)]
     found = judge.verdicts((c, id, made.result) for c, id, made in rows)
     return tally((c, made.status, error) for (c, _, made), error in zip(rows, found))
 
 
 def test_the_oracle_is_the_ceiling_and_its_counts_are_pinned():
     scores = scored(oracle)
-    assert [scores[c].n for c in SINGLE_TURN] == COUNTS
-    assert {c: scores[c].right for c in SINGLE_TURN} == CEILING
-    assert all(scores[c].strict == scores[c].right for c in SINGLE_TURN)
+    assert [scores[c].n for c in CATEGORIES] == COUNTS
+    assert {c: scores[c].right for c in CATEGORIES} == CEILING
+    assert all(scores[c].strict == scores[c].right for c in CATEGORIES)
+    assert overall(scores) == {"V3 overall": 99.7, "Non-Live": 99.27, "Live": 99.82, "Multi-Turn": 100.0}
+    assert overall_v4(scores)["V4 without Agentic, of 60"] == 59.88
 
 
 def test_a_model_that_never_calls_is_the_floor():
     scores = scored(never_calls)
-    assert {c for c in SINGLE_TURN if scores[c].right} == {"irrelevance", "live_irrelevance"}
+    assert {c for c in CATEGORIES if scores[c].right} == {"irrelevance", "live_irrelevance"}
     assert overall(scores) == {"V3 overall": 19.76, "Non-Live": 20.0, "Live": 39.27, "Multi-Turn": 0.0}
+    assert overall_v4(scores)["V4 without Agentic, of 60"] == 10.0
 
 
 def test_versions_weigh_as_published():
-    half = {c: Score(n=2 * n, right=n) for c, n in zip(SINGLE_TURN, COUNTS)}
-    assert overall(half)["Non-Live"] == overall(half)["Live"] == 50.0
+    half = {c: Score(n=2 * n, right=n) for c, n in zip(CATEGORIES, COUNTS)}
+    assert set(overall(half).values()) == {50.0}
+    assert set(overall_v4(half).values()) == {30.0, 50.0}
     only_java = {"simple_java": Score(n=100, right=100)}
     assert overall(only_java) == {"V3 overall": 2.22, "Non-Live": 6.67, "Live": 0.0, "Multi-Turn": 0.0}
 
@@ -81,7 +95,7 @@ def test_versions_weigh_as_published():
 def test_the_official_runner_agrees_entry_by_entry(tmp_path):
     """Right, wrong, unreadable and missing calls, in a sample of every category."""
     limit, made = 8, {}
-    for category in SINGLE_TURN:
+    for category in CATEGORIES:
         path = result_file(tmp_path / "result", "mixed", category)
         path.parent.mkdir(parents=True, exist_ok=True)
         kinds = [
@@ -94,14 +108,14 @@ def test_the_official_runner_agrees_entry_by_entry(tmp_path):
         lines = [{"id": id, "result": a.result, "status": a.status, "text": a.text} for id, a in rows]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         made[category] = [id for id, _ in rows]
-    ours = score("mixed", SINGLE_TURN, tmp_path / "result", limit)
-    theirs = official_scores("mixed", SINGLE_TURN, tmp_path / "result", tmp_path / "score")
-    rows = [(c, row) for c in SINGLE_TURN for row in read_jsonl(result_file(tmp_path / "result", "mixed", c))]
+    ours = score("mixed", CATEGORIES, tmp_path / "result", limit)
+    theirs = official_scores("mixed", CATEGORIES, tmp_path / "result", tmp_path / "score")
+    rows = [(c, row) for c in CATEGORIES for row in read_jsonl(result_file(tmp_path / "result", "mixed", c))]
     found = list(judge.verdicts((c, row["id"], row["result"]) for c, row in rows))
-    for category in SINGLE_TURN:
+    for category in CATEGORIES:
         wrong = {row["id"] for (c, row), error in zip(rows, found) if c == category and error}
         assert wrong == theirs[category] and ours[category].right == len(made[category]) - len(wrong)
-    assert 0 < sum(s.right for s in ours.values()) < sum(s.n for s in ours.values())
+        assert 0 < ours[category].right < ours[category].n
 
 
 def test_irrelevance_is_strict_only_for_a_true_abstention():
@@ -230,4 +244,4 @@ def test_the_commands_run_and_score(tmp_path, capsys):
 
 
 def test_every_category_belongs_to_one_group():
-    assert len(set(NON_LIVE) | set(LIVE)) == len(SINGLE_TURN) == 13
+    assert len({*NON_LIVE, *LIVE, *MULTI_TURN}) == len(CATEGORIES) == len(SINGLE_TURN) + 4 == 17

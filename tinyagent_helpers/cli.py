@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tinyagent_helpers import commands, training_commands
+from tinyagent_helpers import bfcl_commands, commands, training_commands
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.times import moment_of
@@ -173,17 +173,32 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(run=run)
 
-    bfcl = subcommands.add_parser("bfcl", help="the Berkeley Function Calling Leaderboard, its single-turn categories")
+    bfcl = subcommands.add_parser("bfcl", help="the Berkeley Function Calling Leaderboard")
     steps = bfcl.add_subparsers(dest="step", required=True)
     asked = steps.add_parser("run", help="ask a model the questions; resumes")
     _add_model(asked)
-    asked.add_argument("--mode", choices=["plan", "prompt"], default="plan", help="a planner's language, or BFCL's own")
+    asked.add_argument(
+        "--mode",
+        choices=["plan", "prompt", "function-calling"],
+        default="plan",
+        help="a planner's language, BFCL's own, or that of a model's chat template or server",
+    )
+    asked.add_argument(
+        "--context", type=_at_least(1), help="how many tokens the model reads, if it does not say so itself"
+    )
     asked.add_argument("--grammar", action="store_true", help="in plan mode, only what is a plan (llama.cpp alone)")
     asked.add_argument("--optional", action="store_true", help="in plan mode, show parameters that may be left out")
     scored = steps.add_parser("score", help="verdicts by the official checkers")
-    for command, run in ((asked, commands.run_bfcl), (scored, commands.score_bfcl)):
+    scored.add_argument("--profile", default="nano", choices=PROFILES)
+    scored.add_argument("--record", action="store_true", help="keep the figures in data/results")
+    for command, run in ((asked, bfcl_commands.run_bfcl), (scored, bfcl_commands.score_bfcl)):
         command.add_argument("--name", required=True, help="the model's name in the results")
-        command.add_argument("--category", action="append", metavar="NAME", help="by default all; may be given again")
+        command.add_argument(
+            "--category",
+            action="append",
+            metavar="NAME",
+            help="or single_turn (the default), non_live, live, multi_turn, all; may be given again",
+        )
         command.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the results")
         command.add_argument("--limit", type=_at_least(1), help="questions of a category at most, a seeded sample")
         command.add_argument("--seed", type=_at_least(0), default=0)

@@ -12,11 +12,12 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinyagent_helpers.artifacts import InputError, stage
@@ -89,11 +90,20 @@ def run_course(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def record(name: str, rows: list[dict[str, Any]], command: str, profile: str, seed: int, seconds: float, **data: str):
+def record(
+    name: str,
+    rows: list[dict[str, Any]],
+    command: str,
+    profile: str,
+    seed: int,
+    seconds: float,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    **data: str,
+) -> None:
     """Keep figures in data/results, and bring the README's tables up to date."""
     from tinyagent_helpers import results
 
-    results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds, data=data)
+    results.record(name, rows, command=command, profile=profile, seed=seed, seconds=seconds, data=data, more=more)
     results.update_readme()
 
 
@@ -103,7 +113,7 @@ def run_ask(options: argparse.Namespace) -> int:
 
     request = options.request if options.voice is None else _heard(options)
     check_request(request)
-    now, planner = options.now or datetime.now().replace(microsecond=0), _planner(options)
+    now, planner = options.now or datetime.now().replace(microsecond=0), planner_of(options)
     planner.prompt(request, now)  # a request that does not fit is refused before anything is done
     if options.plan_only:
         return _show_plan(options, request, planner, now)
@@ -185,7 +195,7 @@ def _heard(options: argparse.Namespace) -> str:
     return request
 
 
-def _planner(options: argparse.Namespace) -> ModelPlanner:
+def planner_of(options: argparse.Namespace) -> ModelPlanner:
     """The planner that the options name, asked as it was trained; a general model behind a server is told all rules."""
     from tinyagent_helpers.models import ServerModel, load_planner, read_manifest, served_manifest
 
@@ -267,7 +277,7 @@ def run_plan(options: argparse.Namespace) -> int:
     """Write plans for a file of requests."""
     from tinyagent_helpers.planner import plan_file
 
-    planner, started = _planner(options), time.monotonic()
+    planner, started = planner_of(options), time.monotonic()
     count = plan_file(planner, options.input, options.output, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"output": str(options.output), "plans": count, "seconds": round(time.monotonic() - started, 1)}
     print_json(result) if options.json else print(f"{count:,} plans added to {options.output}")
@@ -383,7 +393,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.retrieval_only:
         figures = evaluate_retriever(retriever_of(options.retriever), splits)
     else:
-        planner = _planner(options)
+        planner = planner_of(options)
         if options.needed:
             planner.retriever = NeededTools(row for rows in splits.values() for row in rows)
         figures = evaluate(planner.write_all, splits, lambda line: print(line, file=sys.stderr, flush=True))
@@ -423,12 +433,12 @@ def _measured(options: argparse.Namespace) -> dict[str, str]:
 
     paths = {"model": "" if options.server else options.model or NANO_PLANNER}
     paths["retriever"] = {"none": "", "shipped": NANO_RETRIEVER}.get(options.retriever, options.retriever)
-    weights = {name: _weights(Path(path)) for name, path in paths.items() if path}
+    weights = {name: weights_of(Path(path)) for name, path in paths.items() if path}
     made = {name: digest(*files) for name, files in weights.items() if files}
     return {"test_splits": digest(*split_files(options.data).values())} | made
 
 
-def _weights(path: Path) -> list[Path]:
+def weights_of(path: Path) -> list[Path]:
     return [path] if path.suffix == ".gguf" else sorted(path.glob("*.safetensors"))
 
 
@@ -440,42 +450,6 @@ def said(options: argparse.Namespace, names: Sequence[str]) -> str:
     return "".join(
         f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items()
     )
-
-
-def run_bfcl(options: argparse.Namespace) -> int:
-    """Ask a model the leaderboard's questions."""
-    from tinyagent_helpers.bfcl.answers import PlanMode, PromptMode
-    from tinyagent_helpers.bfcl.official import SINGLE_TURN
-    from tinyagent_helpers.bfcl.run import run
-
-    planner = _planner(options)
-    mode = PromptMode(planner.model)
-    if options.mode == "plan":
-        mode = PlanMode(planner.model, planner.template, options.optional, options.grammar)
-    categories = options.category or SINGLE_TURN
-    parts = options.output, options.limit, options.seed, lambda line: print(line, file=sys.stderr, flush=True)
-    run(mode, options.name, categories, *parts)
-    if options.json:
-        print_json({"output": str(options.output), "categories": list(categories)})
-    return 0
-
-
-def score_bfcl(options: argparse.Namespace) -> int:
-    """Score a model's answers by the official checkers."""
-    from tinyagent_helpers.bfcl.official import SINGLE_TURN
-    from tinyagent_helpers.bfcl.run import score
-    from tinyagent_helpers.bfcl.scores import overall
-
-    scores = score(options.name, options.category or SINGLE_TURN, options.output, options.limit, options.seed)
-    rows, together = [s.row(category) for category, s in scores.items()], overall(scores)
-    if options.json:
-        print_json({"figures": rows, "V3, Multi-Turn counted as 0": together, "sample": options.limit})
-        return 0
-    for row in rows:
-        print(", ".join(f"{key} {value}" for key, value in row.items()))
-    sample = f", a sample of at most {options.limit} a category" if options.limit else ""
-    print(f"version 3, Multi-Turn not run and counted as 0{sample}: {together}")
-    return 0
 
 
 def run_score(options: argparse.Namespace) -> int:

@@ -6,26 +6,35 @@ read from GGUF and safetensors only. Nothing here imports torch, whose start alo
 """
 
 import codecs
+import json
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tinyagent_helpers.artifacts import DATA, InputError, read_json
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import Profile
+from tinyagent_helpers.prompts import check_length
 
 NANO_BASE = DATA / "models" / "nano-base"
 NANO_ADAPTER = DATA / "models" / "nano-adapter"
 NANO_PLANNER = DATA / "models" / "nano-planner" / "planner.gguf"  # the two in one file, for llama.cpp
 NANO_PLANNER_Q4 = NANO_PLANNER.with_name("planner-Q4_0.gguf")  # in four bits
+NANO_CALLER = DATA / "models" / "nano-caller" / "caller.gguf"  # trained on made-up functions, for the leaderboard
+NANO_CALLER_Q4 = NANO_CALLER.with_name("caller-Q4_0.gguf")
+FILE_TYPES = {"0": "F32", "1": "F16", "2": "Q4_0", "7": "Q8_0", "15": "Q4_K_M"}  # llama.cpp's numbers for some of them
 MAX_NEW_TOKENS = 300
+MOST_SAID = 200_000  # characters of one answer that are read from a server
 CHAT_OPTIONS = {"enable_thinking": False}  # a plan is wanted at once, also of models that could think aloud first
 SMALL = (
     50e6  # bytes; so small a model gains a twentieth of a second from two threads, and loses many if they have to wait
 )
 TEMPLATE_KEY = "tinyagent.template"  # where a GGUF file says what prompt template it was trained on
+
+
+Message = Mapping[str, Any]
 
 
 class LanguageModel(Protocol):
@@ -44,6 +53,10 @@ class LanguageModel(Protocol):
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations of many prompts."""
+
+    def call(self, messages: Sequence[Message], functions: Sequence[Message], limit: int = MAX_NEW_TOKENS) -> str:
+        """The answer to a conversation in which functions are offered, in OpenAI's format; calls are marked as
+        <tool_call>{"name": ..., "arguments": {...}}</tool_call> by most models, and by servers here."""
 
 
 def threads_for(path: str | Path) -> int:
@@ -79,6 +92,8 @@ class LlamaCppModel:
         self.name, self.template = Path(path).stem, self._llama.metadata.get(TEMPLATE_KEY, "")
         self.context, self.decoder = self._llama.n_ctx(), Decoder(self._llama, draft)
         self._chat = self._llama.metadata.get("tokenizer.chat_template")
+        number = self._llama.metadata.get("general.file_type", "")
+        self.type = FILE_TYPES.get(number, f"llama.cpp's type {number}")
 
     def ids(self, prompt: str) -> list[int]:
         """The tokens that the model reads for a prompt."""
@@ -105,15 +120,26 @@ class LlamaCppModel:
 
     def stream(self, prompt: str, limit: int = MAX_NEW_TOKENS, grammar: str = "") -> Iterator[str]:
         """The continuation, piece by piece; if a grammar is given, in its language."""
-        return until_end(self._pieces(prompt, limit, grammar))
+        return until_end(self._pieces(self.ids(prompt), limit, grammar))
 
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations, one after another."""
         return ["".join(self.stream(prompt, limit)) for prompt in prompts]
 
-    def _pieces(self, prompt: str, limit: int, grammar: str) -> Iterator[str]:
+    def call(self, messages: Sequence[Message], functions: Sequence[Message], limit: int = MAX_NEW_TOKENS) -> str:
+        """The answer to a conversation in which functions are offered; a file without a chat template cannot be offered any.
+
+        Raises:
+            InputError: it has none, or (TooLong) the conversation does not fit.
+        """
+        check_can_call(self._chat, self.name)
+        ids = self.tokens(conversation_text(self._llama, messages, functions))
+        check_length(len(ids), limit, self.context)
+        return "".join(self._pieces(ids, limit))
+
+    def _pieces(self, ids: Sequence[int], limit: int, grammar: str = "") -> Iterator[str]:
         decoder, end = codecs.getincrementaldecoder("utf-8")("replace"), self._llama.token_eos()
-        for token in self.decoder.tokens(self.ids(prompt), limit, end, grammar):
+        for token in self.decoder.tokens(ids, limit, end, grammar):
             text = decoder.decode(self._llama.detokenize([token], special=True))
             if token != end or text == END_OF_PLAN:
                 yield text
@@ -127,13 +153,29 @@ class LlamaCppModel:
 
 def chat_text(llama: Any, prompt: str) -> str:
     """A prompt as a loaded GGUF file's chat template wraps it; as it is, if the file has none."""
+    if not llama.metadata.get("tokenizer.chat_template"):
+        return prompt
+    return conversation_text(llama, [{"role": "user", "content": prompt}])
+
+
+def conversation_text(llama: Any, messages: Sequence[Message], functions: Sequence[Message] = ()) -> str:
+    """A conversation, and the functions offered in it, as a loaded GGUF file's chat template writes them."""
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-    if not (template := llama.metadata.get("tokenizer.chat_template")):
-        return prompt
+    template = llama.metadata["tokenizer.chat_template"]
     marks = {"eos_token": _mark(llama, llama.token_eos()), "bos_token": _mark(llama, llama.token_bos())}
-    message = {"role": "user", "content": prompt}
-    return Jinja2ChatFormatter(template, **marks)(messages=[message], **CHAT_OPTIONS).prompt
+    offered = {"tools": list(functions)} if functions else {}
+    return Jinja2ChatFormatter(template, **marks)(messages=list(messages), **offered, **CHAT_OPTIONS).prompt
+
+
+def check_can_call(template: str | None, name: str) -> None:
+    """See that functions can be offered to a model.
+
+    Raises:
+        InputError: it has no chat template, or one that does not speak of tools.
+    """
+    if "tools" not in (template or ""):
+        raise InputError(f"{name} has no chat template that offers functions; ask it in plan or in prompt mode")
 
 
 def _mark(llama: Any, token: int) -> str:
@@ -163,18 +205,38 @@ class ServerModel:
         Raises:
             InputError: the server cannot be used.
         """
+        message = {"role": "user", "content": prompt}
+        yield from until_end(_said(choice) for choice in self._choices([message], limit))
+
+    def call(self, messages: Sequence[Message], functions: Sequence[Message], limit: int = MAX_NEW_TOKENS) -> str:
+        """The answer to a conversation in which functions are offered, its calls marked as other models mark them.
+
+        Raises:
+            InputError: the server cannot be used, or (TooLong) the conversation does not fit.
+        """
+        check_length(self.count_tokens(json.dumps([*messages, *functions])), limit, self.context)
+        text, calls = "", {}
+        for choice in self._choices(map(_with_text_arguments, messages), limit, tools=list(functions)):
+            text += choice.delta.content or ""
+            for part in choice.delta.tool_calls or ():
+                name, arguments = calls.setdefault(part.index, ("", ""))
+                calls[part.index] = name + (part.function.name or ""), arguments + (part.function.arguments or "")
+            if len(text) + sum(len(arguments) for _, arguments in calls.values()) > MOST_SAID:
+                break
+        marked = [
+            f'<tool_call>{{"name": {json.dumps(n)}, "arguments": {a or "{}"}}}</tool_call>' for n, a in calls.values()
+        ]
+        return "\n".join([text, *marked] if text else marked)
+
+    def _choices(self, messages: Iterable[Message], limit: int, **more: Any) -> Iterator[Any]:
+        """What the server says, piece by piece."""
         from httpx import HTTPError
         from openai import APIError
 
+        asked = {"model": self.name, "messages": list(messages), "max_tokens": limit, "temperature": 0, **more}
         try:
-            with self._client.chat.completions.create(
-                model=self.name,
-                messages=[{"role": "user", "content": prompt}],
-                max_tokens=limit,
-                temperature=0,
-                stream=True,
-            ) as chunks:
-                yield from until_end(_said(chunk.choices[0]) for chunk in chunks if chunk.choices)
+            with self._client.chat.completions.create(**asked, stream=True) as chunks:
+                yield from (chunk.choices[0] for chunk in chunks if chunk.choices)
         except (APIError, HTTPError) as error:
             raise InputError(
                 f"{self.name} does not answer ({error}); check the URL, the model's name and the key"
@@ -183,6 +245,14 @@ class ServerModel:
     def complete(self, prompts: Sequence[str], limit: int = MAX_NEW_TOKENS) -> list[str]:
         """The continuations, one after another."""
         return ["".join(self.stream(prompt, limit)) for prompt in prompts]
+
+
+def _with_text_arguments(message: Message) -> Message:
+    """A message with the arguments of its calls as JSON texts, as servers want them; chat templates want objects."""
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    texts = [call | {"arguments": json.dumps(call["arguments"])} for call in calls]
+    made = [call | {"function": text} for call, text in zip(message.get("tool_calls", ()), texts)]
+    return {**message, "tool_calls": made} if made else message
 
 
 def _said(choice: Any) -> str:

@@ -161,12 +161,20 @@ def check_fits(prompt: str, count_tokens: Callable[[str], int], context: int, an
     Raises:
         TooLong: it does not fit.
     """
-    tokens = count_tokens(prompt)
+    check_length(count_tokens(prompt), answer, context)
+    return prompt
+
+
+def check_length(tokens: int, answer: int, context: int) -> None:
+    """See that a prompt of so many tokens and an answer fit a model's context.
+
+    Raises:
+        TooLong: they do not.
+    """
     if tokens + answer > context:
         raise TooLong(
             f"the prompt has {tokens:,} tokens and the plan needs {answer}, but the model reads {context:,}: show fewer tools or examples, or shorten the request"
         )
-    return prompt
 
 
 def coming_days(now: datetime) -> str:

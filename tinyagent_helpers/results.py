@@ -28,11 +28,12 @@ def record(
     seed: int,
     seconds: float,
     data: Mapping[str, str] = {},
+    more: Mapping[str, Any] = {},
     folder: Path = RESULTS,
 ) -> Path:
     """Write a record: the figures (each a row of a table, with its unit in its key), and where they come from.
 
-    `data`: digests of what went in, beside what ships.
+    `data`: digests of what went in, beside what ships; `more`: what else is kept.
     """
     source = {
         "command": command,
@@ -45,7 +46,7 @@ def record(
         "hardware": hardware(),
     }
     folder.mkdir(exist_ok=True)
-    write_json(folder / f"{name}.json", {"figures": list(figures)} | source)
+    write_json(folder / f"{name}.json", {"figures": list(figures)} | source | dict(more))
     return folder / f"{name}.json"
 
 

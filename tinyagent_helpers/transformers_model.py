@@ -14,9 +14,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, Text
 from transformers.utils.logging import disable_progress_bar
 
 from tinyagent_helpers.artifacts import InputError, digest, read_json
-from tinyagent_helpers.models import CHAT_OPTIONS, MAX_NEW_TOKENS, NANO_BASE, read_manifest, until_end
+from tinyagent_helpers.models import (
+    CHAT_OPTIONS,
+    MAX_NEW_TOKENS,
+    NANO_BASE,
+    Message,
+    check_can_call,
+    read_manifest,
+    until_end,
+)
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.profiles import Profile
+from tinyagent_helpers.prompts import check_length
 
 disable_progress_bar()
 UNSEEN = -100  # the label of a token that is not learned
@@ -83,9 +92,26 @@ class TransformersModel:
         """The tokens that the model reads for a prompt."""
         if not self.tokenizer.chat_template:
             return self.tokenizer(prompt)["input_ids"]
-        message = [{"role": "user", "content": prompt}]
-        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, **CHAT_OPTIONS)
+        return self._conversation([{"role": "user", "content": prompt}])
+
+    def _conversation(self, messages: Sequence[Message], functions: Sequence[Message] = ()) -> list[int]:
+        """The tokens of a conversation, and of the functions offered in it, by the model's chat template."""
+        options = {"tools": list(functions)} if functions else {}
+        text = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **options, **CHAT_OPTIONS
+        )
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def call(self, messages: Sequence[Message], functions: Sequence[Message], limit: int = MAX_NEW_TOKENS) -> str:
+        """The answer to a conversation in which functions are offered.
+
+        Raises:
+            InputError: the model has no chat template that does so, or (TooLong) the conversation does not fit.
+        """
+        check_can_call(self.tokenizer.chat_template, self.name)
+        ids = self._conversation(messages, functions)
+        check_length(len(ids), limit, self.context)
+        return self.tokenizer.decode(self._generate([ids], limit)[0], skip_special_tokens=True)
 
     @torch.inference_mode()
     def _generate(

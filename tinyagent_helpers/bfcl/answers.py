@@ -25,6 +25,7 @@ from tinyagent_helpers.tools import Tool
 NOW = datetime(2024, 5, 24, 9)  # the prompt says a time; no question of BFCL's depends on it
 MAX_TEXT = 100_000  # characters; a longer answer is none
 CALLS, NONE, UNREADABLE, TOO_LONG, FAILED = "calls", "no call", "unreadable", "prompt too long", "error"
+STATUSES = (CALLS, NONE, UNREADABLE, TOO_LONG, FAILED)
 
 
 @dataclass(frozen=True)
@@ -158,16 +159,23 @@ class FunctionMode:
 
     def read(self, text: str, entry: Entry) -> Answer:
         """The calls of functions that were offered, under their own names."""
-        names = {_identifier(f["name"]): f["name"] for f in entry["function"]}
+        names = {f["name"].replace(".", "_"): f["name"] for f in entry["function"]}
         try:
             calls = [{names[name]: arguments} for name, arguments in tool_calls(text)]
         except (ValueError, KeyError, RecursionError) as error:
             return Answer(UNREADABLE, text=f"{error!r:.200}\n{text}")
         return Answer(CALLS if calls else NONE, calls, text)
 
-    def said(self, made: Answer) -> dict[str, str]:
+    def said(self, made: Answer) -> dict[str, Any]:
         """An answer as a message of the conversation."""
-        return {"role": "assistant", "content": made.text}
+        if not made.calls:
+            return {"role": "assistant", "content": made.text}
+        calls = [(name.replace(".", "_"), given) for call in made.calls for name, given in call.items()]
+        return {"role": "assistant", "content": "", "tool_calls": [_called(n, *call) for n, call in enumerate(calls)]}
+
+
+def _called(number: int, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": dict(arguments)}}
 
 
 def _offered(entry: Entry) -> list[dict[str, Any]]:

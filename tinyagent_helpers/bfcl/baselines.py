@@ -1,21 +1,24 @@
 """What every score stands beside: a model that never calls a function, and the oracle, which gives the accepted answers themselves."""
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyagent_helpers.bfcl.answers import CALLS, NONE, Answer
-from tinyagent_helpers.bfcl.official import entries, truths
+from tinyagent_helpers.bfcl.official import MULTI_TURN, entries, truths
 
 
 def never_calls(category: str, id: str) -> Answer:
     """No call, whatever is asked."""
-    return Answer(NONE)
+    return Answer(NONE, turns=[[[]] for _ in truths(category)[id]] if category in MULTI_TURN else ())
 
 
 def oracle(category: str, id: str) -> Answer:
     """The first accepted answer, with what may be left out left out: the ceiling. Where something is to be called and nobody says
     what, any function is."""
+    if category in MULTI_TURN:
+        return Answer(CALLS, turns=[_turn(category, id, calls) for calls in truths(category)[id]])
     functions = {f["name"]: f["parameters"] for f in entries(category, asked=False)[id]["function"]}
     if category.endswith("irrelevance"):
         return Answer(NONE)
@@ -23,6 +26,21 @@ def oracle(category: str, id: str) -> Answer:
         return Answer(CALLS, [{next(iter(functions)): {}}])
     truth = [(name, accepted) for call in truths(category)[id] for name, accepted in call.items()]
     return Answer(CALLS, [{name: _arguments(category, functions[name], accepted)} for name, accepted in truth])
+
+
+def _turn(category: str, id: str, calls: Sequence[str]) -> list[Any]:
+    """A turn of a conversation: its calls in one step, then none."""
+    asked = entries(category)[id]
+    later = [function for added in asked.get("missed_function", {}).values() for function in added]
+    functions = {f["name"]: list(f["parameters"]["properties"]) for f in [*asked["function"], *later]}
+    return [Answer(CALLS, [_named(call, functions) for call in calls]).result, []] if calls else [[]]
+
+
+def _named(call: str, functions: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """A call as the accepted answers write it, its arguments by name."""
+    node = ast.parse(call, mode="eval").body
+    given = dict(zip(functions[node.func.id], node.args)) | {keyword.arg: keyword.value for keyword in node.keywords}
+    return {node.func.id: {name: ast.literal_eval(value) for name, value in given.items()}}
 
 
 def _arguments(category: str, schema: Mapping[str, Any], accepted: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def _player(mode: Mode) -> Any:
 
         def _add_execution_results_FC(self, data: dict, results: list[str], response: dict) -> dict:
             names = [name for call in response["answer"].calls for name in call]
-            shown = [{"role": "tool", "name": name, "content": result} for name, result in zip(names, results)]
+            shown = [
+                {"role": "tool", "tool_call_id": f"call_{number}", "name": name, "content": result}
+                for number, (name, result) in enumerate(zip(names, results))
+            ]
             return data | {"messages": data["messages"] + shown}
 
     made = Player(model_name=NAME, registry_name=NAME, is_fc_model=True, temperature=0)

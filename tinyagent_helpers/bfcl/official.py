@@ -29,6 +29,7 @@ LIVE = (
 SINGLE_TURN = NON_LIVE + LIVE
 MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 CATEGORIES = SINGLE_TURN + MULTI_TURN
+GROUPS = {"single_turn": SINGLE_TURN, "non_live": NON_LIVE, "live": LIVE, "multi_turn": MULTI_TURN, "all": CATEGORIES}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 LIST_OF_MODELS = "bfcl_eval.constants.model_config"
 Entry = Mapping[str, Any]

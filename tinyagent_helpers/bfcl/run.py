@@ -2,18 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
-from tinyagent_helpers.artifacts import InputError, Log, make_folder, read_jsonl
-from tinyagent_helpers.bfcl.answers import Mode, answer
+from tinyagent_helpers.artifacts import InputError, Log, make_folder, read_json, read_jsonl, write_json, write_text
+from tinyagent_helpers.bfcl.answers import FAILED, Mode, answer
 from tinyagent_helpers.bfcl.judge import verdicts
-from tinyagent_helpers.bfcl.official import Entry, check_name, entries, official, result_file
+from tinyagent_helpers.bfcl.multi_turn import converse, functions_elsewhere
+from tinyagent_helpers.bfcl.official import MULTI_TURN, Entry, check_name, entries, official, result_file
 from tinyagent_helpers.bfcl.scores import Score, tally
 
 Report = Callable[[str], None]
+MOST_FAILURES = 3  # in a row; then the server is likely gone
 
 
 def chosen(category: str, limit: int | None = None, seed: int = 0) -> list[Entry]:
@@ -33,38 +37,65 @@ def run(
     limit: int | None = None,
     seed: int = 0,
     report: Report = lambda line: None,
+    made_of: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Answer every question, at most `limit` of a category, into the official results files in `folder`/`name`.
 
-    What stands there already is not asked again.
+    What stands there already is not asked again, but for questions on which the model failed. `made_of` says what a score
+    depends on; it is kept in `folder`/`name`/run.json.
 
     Raises:
-        InputError: the name is none, a category is unknown, or a results file is broken.
+        InputError: the name is none or another run's, a category is unknown, a results file is broken, or the model has
+            failed several times in a row.
     """
-    check_name(name)
+    _claim(make_folder(folder / check_name(name)), dict(made_of) | {"mode": mode.name})
+    asked = {category: chosen(category, limit, seed) for category in categories}
     for category in categories:
         path = result_file(folder, name, category)
         make_folder(path.parent)
-        log = Log(path)
-        try:
-            _answer_category(mode, category, path, log, chosen(category, limit, seed), report)
-        finally:
-            log.close()
+        with functions_elsewhere() if category in MULTI_TURN else nullcontext():
+            _answer_category(mode, category, path, asked[category], report)
 
 
-def _answer_category(mode: Mode, category: str, path: Path, log: Log, asked: Sequence[Entry], report: Report) -> None:
-    done = {row["id"] for row in read_jsonl(path, ("id",))}
-    left, started = [entry for entry in asked if entry["id"] not in done], time.monotonic()
-    for number, entry in enumerate(left, 1):
-        begun = time.monotonic()
-        made = answer(mode, entry)
-        seconds = round(time.monotonic() - begun, 3)
-        log.append(
-            {"id": entry["id"], "result": made.result, "status": made.status, "text": made.text, "latency": seconds}
-        )
-        if number % 50 == 0 or number == len(left):
-            rest = (time.monotonic() - started) / number * (len(left) - number)
-            report(f"{category}: {len(asked) - len(left) + number} of {len(asked)}, {rest:.0f} s left")
+def _claim(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Note what a run is made of, or see that it is the same one."""
+    path = folder / "run.json"
+    if path.exists():
+        found = read_json(path)
+        if different := [key for key in {**found, **made_of} if found.get(key) != made_of.get(key)]:
+            raise InputError(f"{folder} holds a run with other {', '.join(different)}; give this one another --name")
+    write_json(path, made_of)
+
+
+def _answer_category(mode: Mode, category: str, path: Path, asked: Sequence[Entry], report: Report) -> None:
+    log = Log(path)
+    done = [row for row in read_jsonl(path, ("id", "status")) if row["status"] != FAILED]
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done))
+    log.close()
+    log, ids = Log(path), {row["id"] for row in done}
+    left, started, failed = [entry for entry in asked if entry["id"] not in ids], time.monotonic(), 0
+    try:
+        for number, entry in enumerate(left, 1):
+            made = _answered(mode, category, entry)
+            log.append(made)
+            failed = failed + 1 if made["status"] == FAILED else 0
+            if failed == MOST_FAILURES:
+                raise InputError(
+                    f"{category}: the model failed {failed} times in a row; run it again to go on. {made['text']}"
+                )
+            if number % 50 == 0 or number == len(left):
+                rest = (time.monotonic() - started) / number * (len(left) - number)
+                report(f"{category}: {len(asked) - len(left) + number} of {len(asked)}, {rest:.0f} s left")
+    finally:
+        log.close()
+
+
+def _answered(mode: Mode, category: str, entry: Entry) -> dict[str, Any]:
+    """A line of a results file."""
+    begun = time.monotonic()
+    made = converse(mode, entry) if category in MULTI_TURN else answer(mode, entry)
+    seconds = round(time.monotonic() - begun, 3)
+    return {"id": entry["id"], "result": made.result, "status": made.status, "text": made.text, "latency": seconds}
 
 
 def score(
