@@ -54,22 +54,25 @@ def _mode(options: argparse.Namespace) -> Mode:
 
 def _made_of(options: argparse.Namespace, mode: Mode) -> dict[str, Any]:
     """Everything that a score depends on, but for the questions."""
+    from tinyagent_helpers.models import read_manifest
+
     weights = [] if options.server else weights_of(Path(options.model))
-    model = mode.model
+    asked = f"tinyagent bfcl run --name {options.name} --output DIR"
+    asked += said(options, ("profile", "mode", "grammar", "optional", "context"))
+    asked += f" --model {Path(options.model).name}" if options.model else ""
+    trained = "" if options.server else read_manifest(options.model).get("command", "")
     return {
-        "model": model.name,
-        "server": options.server,
+        "model": mode.model.name,
+        "server": options.server or "",
         "weights": digest(*weights) if weights else "",
-        "type": getattr(model, "type", ""),
+        "type": getattr(mode.model, "type", ""),
         "template": {"plan": mode.model.template, "prompt": "BFCL's"}.get(options.mode, "the model's"),
-        "context": model.context,
+        "context": mode.model.context,
         "temperature": 0,
         "optional": options.optional,
         "grammar": options.grammar,
         "versions": {library: version(library) for library in LIBRARIES},
-        "command": f"tinyagent bfcl run --name {options.name} --output DIR"
-        + said(options, ("profile", "mode", "grammar", "optional", "context"))
-        + (f" --model {Path(options.model).name}" if options.model else ""),
+        "command": "; ".join(filter(None, [trained, asked])),
     }
 
 

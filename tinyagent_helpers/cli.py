@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -188,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     asked.add_argument("--grammar", action="store_true", help="in plan mode, only what is a plan (llama.cpp alone)")
     asked.add_argument("--optional", action="store_true", help="in plan mode, show parameters that may be left out")
+    asked.add_argument(
+        "--threads", type=_at_least(1), default=os.cpu_count() or 1, help="for a GGUF file (default: every core)"
+    )
     scored = steps.add_parser("score", help="verdicts by the official checkers")
     scored.add_argument("--profile", default="nano", choices=PROFILES)
     scored.add_argument("--record", action="store_true", help="keep the figures in data/results")

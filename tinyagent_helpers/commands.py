@@ -201,7 +201,8 @@ def planner_of(options: argparse.Namespace) -> ModelPlanner:
 
     if not options.server:
         made = read_manifest(options.model) if options.model else {}
-        return _asked(options, load_planner(profile(options.profile), options.model), made, general=False)
+        model = load_planner(profile(options.profile), options.model, threads=getattr(options, "threads", 0))
+        return _asked(options, model, made, general=False)
     made = read_manifest(options.manifest) if options.manifest else served_manifest(options.server)
     if options.manifest and not made:
         raise InputError(f"{options.manifest} has no manifest beside it, so nobody knows how its planner is asked")

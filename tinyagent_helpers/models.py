@@ -290,9 +290,9 @@ def served_manifest(url: str) -> dict[str, Any]:
     return made if isinstance(made, dict) and isinstance(made.get("template"), str) else {}
 
 
-def load_planner(profile: Profile, path: str | Path = "") -> LanguageModel:
+def load_planner(profile: Profile, path: str | Path = "", threads: int = 0) -> LanguageModel:
     """A tuned planner: a GGUF file, or the folder that fine-tuning left (an adapter or a whole model, with its manifest); on
-    nano and without a path, the one that ships.
+    nano and without a path, the one that ships. `threads` for a GGUF file, 0 to choose.
 
     Raises:
         InputError: it is not there, or not what it should be.
@@ -301,7 +301,7 @@ def load_planner(profile: Profile, path: str | Path = "") -> LanguageModel:
         raise InputError(f"no planner ships for the profile {profile.name}; give --model, the folder that train wrote")
     path = Path(path or NANO_PLANNER)
     if path.suffix == ".gguf":
-        return LlamaCppModel(path)
+        return LlamaCppModel(path, threads=threads)
     from tinyagent_helpers.transformers_model import load_trained
 
     return load_trained(profile, path)

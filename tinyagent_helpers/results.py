@@ -16,6 +16,7 @@ from tinyagent_helpers.artifacts import DATA, ROOT, InputError, digest, read_jso
 from tinyagent_helpers.doctor import find_accelerator, total_memory
 
 RESULTS = DATA / "results"
+CALLED = ("simple_python", "multiple", "parallel", "parallel_multiple")  # shown of BFCL's categories
 LIBRARIES = ("torch", "transformers", "trl", "peft", "numpy", "networkx", "pydantic", "papermill")
 
 
@@ -69,12 +70,31 @@ def peak_memory_mb() -> int:
 
 
 def table(name: str, folder: Path = RESULTS) -> str:
-    """A record as a Markdown table, with its source below."""
+    """A record as a Markdown table, with its source below; "leaderboard" is the table of all scored models."""
+    if name == "leaderboard":
+        return markdown(leaderboard(folder))
     found = read_json(folder / f"{name}.json")
-    keys = list(found["figures"][0])
-    lines = [f"| {' | '.join(keys)} |", f"|{' --- |' * len(keys)}"]
-    lines += [f"| {' | '.join(str(row[key]) for key in keys)} |" for row in found["figures"]]
-    return "\n".join([*lines, "", f"`{found['command']}`, seed {found['seed']}, {found['hardware']}, {found['date']}."])
+    source = f"`{found['command']}`, seed {found['seed']}, {found['hardware']}, {found['date']}."
+    return f"{markdown(found['figures'])}\n\n{source}"
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table."""
+    lines = [f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
+    return "\n".join(lines + [f"| {' | '.join(map(str, row.values()))} |" for row in rows])
+
+
+def leaderboard(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """BFCL's version 3 and some of its categories, for every model that has a record."""
+    shown = []
+    for path in sorted(folder.glob("bfcl-*.json")):
+        found = read_json(path)
+        percent = {row["category"]: row["%"] for row in found["figures"]}
+        strict = {row["category"]: round(100 * row["strict"] / row["of"], 1) for row in found["figures"]}
+        kept = {"model": path.stem.removeprefix("bfcl-"), "questions": sum(row["of"] for row in found["figures"])}
+        kept |= found["overall"]["V3"] | {name: percent.get(name, "") for name in CALLED}
+        shown.append(kept | {"irrelevance": percent.get("irrelevance", ""), "strict": strict.get("irrelevance", "")})
+    return shown
 
 
 def render(text: str, folder: Path = RESULTS) -> str:

@@ -70,8 +70,10 @@ def _type(schema: Mapping[str, Any]) -> Any:
 
 
 def calls_of(plan: Plan, functions: Mapping[str, Function]) -> list[dict[str, dict[str, Any]]]:
-    """A plan's steps as calls {function: {parameter: value}}; what may be left out and says nothing is left out."""
-    return [_call(functions[step.tool], step.arguments) for step in plan.steps]
+    """A plan's steps as calls {function: {parameter: value}}; what may be left out and says nothing is left out. A step that is
+    there twice is one call: to do the same again changes nothing in a plan."""
+    calls = [_call(functions[step.tool], step.arguments) for step in plan.steps]
+    return [call for number, call in enumerate(calls) if call not in calls[:number]]
 
 
 def _call(function: Function, values: tuple[Any, ...]) -> dict[str, dict[str, Any]]:
