@@ -11,7 +11,7 @@ from tinyagent_helpers.agent import Agent
 from tinyagent_helpers.artifacts import DATA, digest, read_json, read_jsonl
 from tinyagent_helpers.evaluation import needed_tools
 from tinyagent_helpers.mac.simulated import SimulatedMac
-from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, NANO_PLANNER, load_planner
+from tinyagent_helpers.models import NANO_ADAPTER, NANO_BASE, NANO_CALLER, NANO_PLANNER, load_planner
 from tinyagent_helpers.planner import ModelJoiner, ModelPlanner, write_plans
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
@@ -22,7 +22,7 @@ from tinyagent_helpers.tools import MAC_TOOLS, bind, tools_hash
 from tinyagent_helpers.transformers_model import load_trained
 
 NOW = datetime(2024, 5, 24, 9)
-SHIPPED = (NANO_BASE, NANO_ADAPTER, NANO_PLANNER.parent, NANO_RETRIEVER)
+SHIPPED = (NANO_BASE, NANO_ADAPTER, NANO_CALLER, NANO_PLANNER.parent, NANO_RETRIEVER)
 
 
 @pytest.fixture(scope="module")

@@ -81,24 +81,44 @@ def load_domains(folder: Path = APIS) -> tuple[Domain, ...]:
 
 def read_domain(path: Path) -> Domain:
     """The tools and patterns of one file, every pattern checked against the tools' signatures."""
+    found = _read(path)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-        values = found.get("values", {})
-        if clash := set(values) & KINDS:
-            raise ValueError(f"the kinds {sorted(clash)} exist already; name your own otherwise")
         tools = {tool.name: tool for tool in map(tool_of, found["tool"])}
         if len(tools) < len(found["tool"]):
             raise ValueError("two tools have the same name")
     except (ValueError, KeyError, TypeError, SyntaxError) as error:
         raise ScenarioError(f"{path.name}: {error}") from None
-    domain = Domain(path.stem, tools, values, [p for s in found["scenario"] for p in _patterns(path, s, values)])
-    for pattern in domain.patterns:
+    return domain_of(path, tools)
+
+
+def domain_of(path: Path, tools: Mapping[str, Tool]) -> Domain:
+    """The patterns of one file for tools that are known, each checked against their signatures.
+
+    Raises:
+        ScenarioError: naming the file, the scenario and what is wrong.
+    """
+    found = _read(path)
+    values = found.get("values", {})
+    if clash := set(values) & KINDS:
+        raise ScenarioError(f"{path.name}: the kinds {sorted(clash)} exist already; name your own otherwise")
+    if not found.get("scenario"):
+        raise ScenarioError(f"{path.name}: there is no [[scenario]] in it")
+    patterns = [pattern for scenario in found["scenario"] for pattern in _patterns(path, scenario, values)]
+    domain = Domain(path.stem, tools, values, patterns)
+    for pattern in patterns:
         drawn = domain.draw(pattern, Random(0))
         try:
             parse_plan(drawn.plan.to_text(), tools)
         except ValueError as error:
             raise ScenarioError(f"{path.name}, {pattern.id}: {error}") from None
     return domain
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path.name}: {error}") from None
 
 
 def _patterns(path: Path, scenario: Mapping[str, Any], values: Mapping[str, Sequence[str]]) -> list[Pattern]:

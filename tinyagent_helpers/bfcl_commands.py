@@ -29,10 +29,10 @@ def categories_of(options: argparse.Namespace) -> Sequence[str]:
 def run_bfcl(options: argparse.Namespace) -> int:
     """Ask a model the leaderboard's questions."""
     from tinyagent_helpers.bfcl.run import run
-    from tinyagent_helpers.models import NANO_CALLER
+    from tinyagent_helpers.models import NANO_CALLER_Q4
 
     if not (options.model or options.server) and options.profile == "nano":
-        options.model = str(NANO_CALLER)
+        options.model = str(NANO_CALLER_Q4)
     mode, categories = _mode(options), categories_of(options)
     parts = options.output, options.limit, options.seed, lambda line: print(line, file=sys.stderr, flush=True)
     run(mode, options.name, categories, *parts, made_of=_made_of(options, mode))

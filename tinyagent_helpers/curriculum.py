@@ -72,7 +72,7 @@ def sheets(seed: int, start: int = 0, held_out: bool = False) -> Iterator[list[L
     """
     domains = [d for d in load_domains() if (share("domain:" + d.name) >= 0.9) == held_out]
     everything = [tool for domain in domains for tool in domain.tools.values()]
-    words = _words(domains)
+    words = domain_words(domains)
     for number in count(start):
         rng = Random(f"held-out-{seed}-{number}" if held_out else f"{seed}-{number}")
         mix = MIX if held_out or number >= COPYING_FIRST else {"copy": 1.0}
@@ -120,7 +120,7 @@ def _requests(
     """Requests for one domain, the tools that they need, and up to `distractors` others."""
     domain, needed, asked = rng.choice(domains), {}, []
     for pattern in rng.choices(domain.patterns, k=3 if distractors < REQUESTS else REQUESTS):
-        values = _new_values(rng, domain, pattern, words) if rng.random() < NEW_VALUES else {}
+        values = new_values(rng, domain, pattern, words) if rng.random() < NEW_VALUES else {}
         drawn = domain.draw(pattern, rng, now, values)
         needed |= {step.tool: domain.tools[step.tool] for step in drawn.plan.steps}
         asked.append(Asked(drawn.request, drawn.plan, "request"))
@@ -128,7 +128,7 @@ def _requests(
     return tools, [_nothing_fits(rng, now, domains, tools) if rng.random() < NOTHING_FITS else one for one in asked]
 
 
-def _words(domains: Sequence[Domain]) -> list[str]:
+def domain_words(domains: Sequence[Domain]) -> list[str]:
     """Every word of the values that training may use."""
     return words_of([domain.values for domain in domains])
 
@@ -140,7 +140,7 @@ def words_of(values: Iterable[Mapping[str, Iterable[str]]]) -> list[str]:
     return sorted({word for text in texts for word in text.split() if not set(word) & set("{}=>")})
 
 
-def _new_values(rng: Random, domain: Domain, pattern: Pattern, words: Sequence[str]) -> dict[str, list[str]]:
+def new_values(rng: Random, domain: Domain, pattern: Pattern, words: Sequence[str]) -> dict[str, list[str]]:
     """For each slot of the pattern that any text may fill, phrases that nobody has said before."""
     kinds = {match.group(1) for match in SLOT.finditer(pattern.request)} & domain.open_kinds
     return {kind: [phrase_of(rng, words) for _ in range(8)] for kind in sorted(kinds)}

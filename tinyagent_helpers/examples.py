@@ -52,40 +52,50 @@ def training_pairs(
     index: ExampleIndex | None = None,
     joins: float = JOINS,
     all_tools: float = ALL_TOOLS,
+    tools: Mapping[str, Tool] = MAC_TOOLS,
 ) -> list[Pair]:
     """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan.
 
-    `all_tools`: the share of plans learned with every tool shown; the others show at most `negatives` that are not needed.
+    `all_tools`: the share of plans learned with every tool shown; the others show at most `negatives` of `tools` that are
+    not needed. Rows for other tools than the Mac's have no observations, so they want `joins` 0.
     """
     pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:
-        tools = shown_tools(row["tools"], rng, negatives, all_tools)
-        both = two_in_one(row, rng.choice(rows), rng) if rng.random() < TWO_IN_ONE else None
-        asked, shown = (both, shown_tools(both["tools"], rng, negatives, all_tools)) if both else (row, tools)
+        alone = shown_tools(row["tools"], rng, negatives, all_tools, tools)
+        both = two_in_one(row, rng.choice(rows), rng, tools) if rng.random() < TWO_IN_ONE else None
+        asked, shown = (both, shown_tools(both["tools"], rng, negatives, all_tools, tools)) if both else (row, alone)
         examples = index.nearest(asked["request"], template.examples, shown) if index else ()
         pairs.append(plan_pair(asked, template, shown, examples))
         if rng.random() < joins:
             failure = fail(row, rng) if rng.random() < FAILURES else None
-            near = index.nearest(row["request"], template.examples, tools) if index and failure else ()
-            pairs += after_failure(row, failure, template, tools, near) if failure else [join_pair(row, template)]
+            near = index.nearest(row["request"], template.examples, alone) if index and failure else ()
+            pairs += after_failure(row, failure, template, alone, near) if failure else [join_pair(row, template)]
     return pairs
 
 
-def shown_tools(needed: Sequence[str], rng: Random, negatives: int, all_tools: float = ALL_TOOLS) -> dict[str, Tool]:
+def shown_tools(
+    needed: Sequence[str],
+    rng: Random,
+    negatives: int,
+    all_tools: float = ALL_TOOLS,
+    tools: Mapping[str, Tool] = MAC_TOOLS,
+) -> dict[str, Tool]:
     """The tools needed among all (so often: `all_tools`), or among up to `negatives` others; always in the same order."""
-    others = [name for name in MAC_TOOLS if name not in needed]
+    others = [name for name in tools if name not in needed]
     number = len(others) if rng.random() < all_tools and negatives else rng.randrange(min(negatives, len(others)) + 1)
     shown = {*needed, *rng.sample(others, number)}
-    return {name: tool for name, tool in MAC_TOOLS.items() if name in shown}
+    return {name: tool for name, tool in tools.items() if name in shown}
 
 
-def two_in_one(row: Mapping[str, Any], other: Mapping[str, Any], rng: Random) -> dict[str, Any] | None:
+def two_in_one(
+    row: Mapping[str, Any], other: Mapping[str, Any], rng: Random, known: Mapping[str, Tool] = MAC_TOOLS
+) -> dict[str, Any] | None:
     """Two requests said in one breath, and one plan for both, so that more combinations of tools are learned than the data
     have; None if the other one's plan belongs to a day, or together they need a combination that is held out."""
     tools = frozenset((*row["tools"], *other["tools"]))
     if row is other or DATED & set(other["tools"]) or is_held_out(tools):
         return None
-    steps = [(which, step) for which in (row, other) for step in parse_plan(which["plan"]).steps]
+    steps = [(which, step) for which in (row, other) for step in parse_plan(which["plan"], known).steps]
     steps.sort(key=lambda part: part[1].tool not in LOOKUPS or bool(part[1].depends_on))
     results = {(id(which), step.id): f"${number}" for number, (which, step) in enumerate(steps, 1)}
     calls = [

@@ -29,7 +29,7 @@ from tinyagent_helpers.prompts import ExampleIndex, PromptTemplate, template_of
 from tinyagent_helpers.results import hardware
 from tinyagent_helpers.scoring import score
 from tinyagent_helpers.simulated import train_with_four_bits
-from tinyagent_helpers.tools import tools_hash
+from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
 from tinyagent_helpers.trainer import (
     Checkpoints,
     Measured,
@@ -175,12 +175,13 @@ def fine_tune(
     index: ExampleIndex | None = None,
     start: Path | None = None,
     anew: bool = False,
+    tools: Mapping[str, Tool] = MAC_TOOLS,
 ) -> dict[str, Any]:
     """Train on pairs, and leave in `folder` the adapter (or all weights), the tokenizer and `manifest.json`, which is
     returned; its loss is that of the last logged steps, its seconds are those of all processes that worked on it.
 
     `source` says what the run is made of, see `provenance`; `index` finds the examples in validation prompts; `start` is
-    an adapter to go on from. If the folder holds a run of other things, `anew` deletes it.
+    an adapter to go on from; validation prompts show `tools`. If the folder holds a run of other things, `anew` deletes it.
 
     Raises:
         InputError: the folder holds another run (and not `anew`), a pair is longer than the model reads, or `start`
@@ -194,7 +195,7 @@ def fine_tune(
     if finished := claim(folder, made_of, anew):
         return finished
     check_lengths(pairs, tokenizer, model.config.max_position_embeddings)
-    trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index)
+    trainer = make_trainer(base, pairs, validation, template, settings, folder / "checkpoints", report, index, tools)
     if start:
         set_peft_model_state_dict(trainer.model, load_file(start / "adapter_model.safetensors"))
     return finish(trainer, folder, made_of)
@@ -259,6 +260,7 @@ def make_trainer(
     folder: Path,
     report: Callable[[str], None],
     index: ExampleIndex | None = None,
+    tools: Mapping[str, Tool] = MAC_TOOLS,
 ) -> PlannerTrainer:
     """trl's trainer for these settings; the loss covers completions only."""
     model, tokenizer = base
@@ -275,7 +277,7 @@ def make_trainer(
         peft_config=adapter(settings) if settings.rank else None,
         optimizer_cls_and_kwargs=(Muon, muon) if settings.muon else None,
         callbacks=[Progress(report), Checkpoints()],
-        measure=measuring(tokenizer, template, validation, index=index),
+        measure=measuring(tokenizer, template, validation, tools, index=index),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -285,14 +287,20 @@ def make_trainer(
 
 
 def measuring(
-    tokenizer: PreTrainedTokenizerBase, template: PromptTemplate, validation: Sequence[Mapping[str, Any]], **shown: Any
+    tokenizer: PreTrainedTokenizerBase,
+    template: PromptTemplate,
+    validation: Sequence[Mapping[str, Any]],
+    everything: Mapping[str, Tool] = MAC_TOOLS,
+    **shown: Any,
 ) -> Callable[[Any], float]:
-    """A function that says how many validation requests a model in training plans rightly; `shown`: see `write_plans`."""
+    """A function that says how many validation requests a model in training plans rightly; it is shown `everything`, unless
+    `shown` says otherwise (see `write_plans`)."""
+    shown.setdefault("tools", lambda row: everything)
 
     def measure(trained: Any) -> float:
         planner = TransformersModel(trained, tokenizer, name="training", template=template.hash)
         gold = {row["id"]: row["plan"] for row in validation}
-        result = score(write_plans(planner, template, validation, **shown), gold)
+        result = score(write_plans(planner, template, validation, **shown), gold, everything)
         return result.successes / result.n
 
     return measure

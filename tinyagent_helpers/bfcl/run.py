@@ -1,9 +1,10 @@
 """Ask a model BFCL's questions, keep its answers in the official layout, and score them. Interrupted runs go on where they were."""
 
+import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -124,7 +125,8 @@ def _results(name: str, category: str, folder: Path, asked: Sequence[Entry]) -> 
 
 def official_scores(name: str, categories: Sequence[str], folder: Path, scores: Path) -> dict[str, set[str]]:
     """The official runner over the same files; the ids that it takes as wrong, by category."""
-    official().runner.runner([name], list(categories), folder, scores, allow_missing=True)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        official().runner.runner([name], list(categories), folder, scores, allow_missing=True)
     return {category: _wrong(name, category, scores) for category in categories}
 
 

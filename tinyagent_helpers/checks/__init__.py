@@ -26,6 +26,9 @@ from tinyagent_helpers.checks.later import (
     ex_07_1,
     ex_07_2,
     ex_07_3,
+    ex_08_1,
+    ex_08_2,
+    ex_08_3,
 )
 
 __all__ = [
@@ -52,4 +55,7 @@ __all__ = [
     "ex_07_1",
     "ex_07_2",
     "ex_07_3",
+    "ex_08_1",
+    "ex_08_2",
+    "ex_08_3",
 ]

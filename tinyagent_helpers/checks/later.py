@@ -1,6 +1,8 @@
-"""Checks for the exercises of notebooks 04 to 07."""
+"""Checks for the exercises of notebooks 04 to 08."""
 
+import builtins
 from collections.abc import Callable
+from random import Random
 
 import gguf
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from tinyagent_helpers.checks.verdict import Hint, call, exercise
 from tinyagent_helpers.consent import repeats
 from tinyagent_helpers.plans import parse_plan
+from tinyagent_helpers.scoring import wilson
 
 
 @exercise
@@ -204,3 +207,68 @@ def ex_07_3(answer: Callable) -> str:
         if abs(made - seconds) > 0.1:
             raise Hint(f"In a sound with {seconds} s of voice and a hiss of {hiss} your function finds {made:.2f} s.")
     return "Loudness, compared with the background's: good enough to spare the recogniser the silence."
+
+
+@exercise
+def ex_08_1(answer: Callable) -> str:
+    """A reader of calls that runs nothing."""
+    for text, wanted in (
+        ('[f(a=1), g(b="x")]', [("f", {"a": 1}), ("g", {"b": "x"})]),
+        ("[]", []),
+        ("[geometry.area(sides=[3, -4.5], unit=None)]", [("geometry.area", {"sides": [3, -4.5], "unit": None})]),
+        ("[f(note='it is (not) [a] call, f(a=2)')]", [("f", {"note": "it is (not) [a] call, f(a=2)"})]),
+    ):
+        if (made := call(answer, text)) != wanted:
+            raise Hint(f"{text} should give {wanted}; yours gives {made!r:.120}.")
+    ran = []
+    builtins.ex_08_1_ran = lambda: ran.append(True)
+    try:
+        for text in (
+            "[f(1)]",
+            "[f(a=ex_08_1_ran())]",
+            "ex_08_1_ran()",
+            "[f(a=b)]",
+            "[f(**{'a': 1})]",
+            "[1]",
+            "Sure! [f(a=1)]",
+        ):
+            try:
+                made = answer(text)
+            except (ValueError, SyntaxError):
+                continue
+            raise Hint(f"{text} is not a list of calls with named, literal values; yours gives {made!r:.80}.")
+    finally:
+        del builtins.ex_08_1_ran
+    if ran:
+        raise Hint("A text that was to be read has been run: parse it with ast, and take values by ast.literal_eval.")
+    return "A syntax tree says what a text is without doing it."
+
+
+@exercise
+def ex_08_2(answer: Callable) -> str:
+    """Version 3's overall from counts."""
+    from tinyagent_helpers.bfcl.official import CATEGORIES
+    from tinyagent_helpers.bfcl.scores import Score, overall
+
+    rng = Random(8)
+    for categories in (CATEGORIES, CATEGORIES[:13], CATEGORIES[3:]):
+        counts = {c: (rng.randrange(n + 1), n) for c in categories for n in [rng.randrange(10, 1000)]}
+        wanted = overall({c: Score(n=n, right=right) for c, (right, n) in counts.items()})["V3 overall"]
+        made = call(answer, dict(counts))
+        if not isinstance(made, (int, float)) or abs(made - wanted) > 0.02:
+            raise Hint(f"For {counts} it is {wanted}, and yours {made!r:.30}.")
+    return "A mean of means: one of the 16 questions of live_parallel weighs less than one of the 200 of parallel."
+
+
+@exercise
+def ex_08_3(answer: int) -> str:
+    """How many of 16."""
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        raise Hint("Give a whole number.")
+    enough = next(right for right in range(17) if wilson(right, 16)[0] > 0.5)
+    if answer != enough:
+        low, high = wilson(min(max(answer, 0), 16), 16)
+        raise Hint(
+            f"With {answer} of 16 the interval is {low:.2f} to {high:.2f}; look for the least that lies above 0.5."
+        )
+    return f"{enough} of 16 are {100 * enough / 16:.0f} %, and all that one may say is: better than a coin."
