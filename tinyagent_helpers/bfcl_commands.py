@@ -43,12 +43,14 @@ def run_bfcl(options: argparse.Namespace) -> int:
 
 def _mode(options: argparse.Namespace) -> Mode:
     from tinyagent_helpers.bfcl.answers import FunctionMode, PlanMode, PromptMode
+    from tinyagent_helpers.bfcl.finder import Finder
 
     planner = planner_of(options)
     if options.context:
         planner.model.context = options.context
     if options.mode == "plan":
-        return PlanMode(planner.model, planner.template, options.optional, options.grammar)
+        finder = Finder() if options.find else None
+        return PlanMode(planner.model, planner.template, options.optional, options.grammar, finder)
     return PromptMode(planner.model) if options.mode == "prompt" else FunctionMode(planner.model)
 
 
@@ -58,7 +60,7 @@ def _made_of(options: argparse.Namespace, mode: Mode) -> dict[str, Any]:
 
     weights = [] if options.server else weights_of(Path(options.model))
     asked = f"tinyagent bfcl run --name {options.name} --output DIR"
-    asked += said(options, ("profile", "mode", "grammar", "optional", "context"))
+    asked += said(options, ("profile", "mode", "grammar", "find", "optional", "context"))
     asked += f" --model {Path(options.model).name}" if options.model else ""
     trained = "" if options.server else read_manifest(options.model).get("command", "")
     return {
@@ -71,6 +73,7 @@ def _made_of(options: argparse.Namespace, mode: Mode) -> dict[str, Any]:
         "temperature": 0,
         "optional": options.optional,
         "grammar": options.grammar,
+        "find": options.find,
         "versions": {library: version(library) for library in LIBRARIES},
         "command": "; ".join(filter(None, [trained, asked])),
     }

@@ -155,6 +155,10 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--json", action="store_true", help="print one JSON object")
     quantize.set_defaults(run=commands.run_quantize)
 
+    site = subcommands.add_parser("site", help="the executed course as a site, to be read without a network")
+    site.add_argument("--profile", default="nano", choices=PROFILES)
+    site.set_defaults(run=commands.run_site)
+
     latency = subcommands.add_parser(
         "latency", help="how long a planner of TinyLlama's shape takes, in every type of file"
     )
@@ -188,6 +192,9 @@ def _parser() -> argparse.ArgumentParser:
         "--context", type=_at_least(1), help="how many tokens the model reads, if it does not say so itself"
     )
     asked.add_argument("--grammar", action="store_true", help="in plan mode, only what is a plan (llama.cpp alone)")
+    asked.add_argument(
+        "--find", action="store_true", help="in plan mode, show only functions that a request may be about"
+    )
     asked.add_argument("--optional", action="store_true", help="in plan mode, show parameters that may be left out")
     asked.add_argument(
         "--threads", type=_at_least(1), default=os.cpu_count() or 1, help="for a GGUF file (default: every core)"

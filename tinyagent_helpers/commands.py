@@ -90,6 +90,14 @@ def run_course(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def run_site(options: argparse.Namespace) -> int:
+    """Render what the course has executed."""
+    from tinyagent_helpers.site import build_site
+
+    print(build_site(options.profile) / "index.html")
+    return 0
+
+
 def record(
     name: str,
     rows: list[dict[str, Any]],

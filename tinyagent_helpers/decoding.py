@@ -32,18 +32,27 @@ def look_up(seen: Sequence[int], ngram: int = NGRAM, draft: int = DRAFT) -> list
     return []
 
 
-def plan_grammar(tools: Iterable[Tool], padded: bool = False, ends_by_itself: bool = True) -> str:
+def plan_grammar(tools: Iterable[Tool], padded: bool = False, ends_by_itself: bool = True, most: int = 0) -> str:
     """A GBNF grammar of the plans that can be written with these tools: steps with literal arguments of the right types, then
     join(). `padded`: a space follows every opening quotation mark, see `prompts`. `ends_by_itself`: the model has a token of
-    its own for the end of a plan.
+    its own for the end of a plan. With `most` a plan has one to so many steps, rightly numbered; else any number of them.
 
     Raises:
         InputError: a parameter's type has no rule.
     """
     opening = r'"\" "' if padded else r'"\""'
-    calls = [_call(tool, opening) for tool in tools]
-    lines = [f'root ::= step* number "join()"{"" if ends_by_itself else END}', 'number ::= [1-9] [0-9]* ". "']
-    lines += ['step ::= number call "\\n"', f"call ::= {' | '.join(calls)}"] if calls else ['step ::= number "join()"']
+    calls, join = [_call(tool, opening) for tool in tools], f'"join()"{"" if ends_by_itself else END}'
+    if most and calls:
+        numbers = range(2, most + 1)
+        lines = [
+            'root ::= "1. " call step2',
+            *(f'step{n} ::= "\\n{n}. " ( call step{n + 1} | {join} )' for n in numbers),
+        ]
+        lines.append(f'step{most + 1} ::= "\\n{most + 1}. " {join}')
+    else:
+        lines = [f"root ::= step* number {join}", 'number ::= [1-9] [0-9]* ". "']
+        lines.append('step ::= number call "\\n"' if calls else 'step ::= number "join()"')
+    lines += [f"call ::= {' | '.join(calls)}"] if calls else []
     lines += [f"text ::= {opening} {CHARACTERS}", 'texts ::= "[" ( text ( ", " text )* )? "]"']
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from tinyagent_helpers.artifacts import InputError
+from tinyagent_helpers.bfcl.finder import Finder
 from tinyagent_helpers.bfcl.functions import calls_of, functions_of
 from tinyagent_helpers.bfcl.official import Entry, official
 from tinyagent_helpers.decoding import plan_grammar
@@ -24,6 +25,7 @@ from tinyagent_helpers.tools import Tool
 
 NOW = datetime(2024, 5, 24, 9)  # the prompt says a time; no question of BFCL's depends on it
 MAX_TEXT = 100_000  # characters; a longer answer is none
+MOST_CALLS = 12  # that a grammar allows where something is to be called
 CALLS, NONE, UNREADABLE, TOO_LONG, FAILED = "calls", "no call", "unreadable", "prompt too long", "error"
 STATUSES = (CALLS, NONE, UNREADABLE, TOO_LONG, FAILED)
 
@@ -50,12 +52,20 @@ class Answer:
 
 class PlanMode:
     """Asks a planner in its own language. `optional`: it sees the parameters that may be left out, too. `grammar`: it can write only
-    what is a plan with these functions (through llama.cpp, and where every type has a rule; see `decoding`)."""
+    what is a plan with these functions (through llama.cpp, and where every type has a rule; see `decoding`). `finder`: it sees
+    only the functions that are found for the request; if there are none, nothing is called, else something is."""
 
     name = "plan"
 
-    def __init__(self, model: LanguageModel, template: PromptTemplate, optional: bool = False, grammar: bool = False):
-        self.model, self.template, self.optional, self.grammar = model, template, optional, grammar
+    def __init__(
+        self,
+        model: LanguageModel,
+        template: PromptTemplate,
+        optional: bool = False,
+        grammar: bool = False,
+        finder: Finder | None = None,
+    ):
+        self.model, self.template, self.optional, self.grammar, self.finder = model, template, optional, grammar, finder
 
     def ask(self, entry: Entry) -> str:
         """What the planner answers.
@@ -64,11 +74,21 @@ class PlanMode:
             TooLong: the prompt does not fit the model.
             InputError: the model does not answer.
         """
+        request = conversation(entry)
         tools = {name: f.tool for name, f in functions_of(entry, self.optional).items()}
-        prompt = self.template.plan(conversation(entry), NOW, tools)
+        tools = self.finder.find(request, tools) if self.finder else tools
+        if self.finder and not tools:
+            return f"1. join(){END_OF_PLAN}"
+        prompt = self.template.plan(request, NOW, tools)
         check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
-        rules = {"grammar": _rules(tools.values(), self.template)} if self.grammar else {}
-        return capped(self.model.stream(prompt, **rules))
+        return capped(self.model.stream(prompt, **({"grammar": self._rules(tools)} if self.grammar else {})))
+
+    def _rules(self, tools: Mapping[str, Tool]) -> str:
+        """The grammar of plans with these tools, "" if one of their types has no rule."""
+        try:
+            return plan_grammar(tools.values(), self.template.padded, most=MOST_CALLS if self.finder else 0)
+        except InputError:
+            return ""
 
     def read(self, text: str, entry: Entry) -> Answer:
         """The calls that a plan means."""
@@ -93,14 +113,6 @@ def capped(pieces: Iterable[str]) -> str:
         if len(text) > MAX_TEXT:
             break
     return text
-
-
-def _rules(tools: Iterable[Tool], template: PromptTemplate) -> str:
-    """The grammar of plans with these tools, "" if one of their types has no rule."""
-    try:
-        return plan_grammar(tools, template.padded)
-    except InputError:
-        return ""
 
 
 class PromptMode:

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
+from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.bfcl.official import MULTI_TURN, entries, handler, official, truths
 
 SECONDS = 10.0  # for one answer; a conversation has four turns and more
+STARTS = 60.0  # for the process itself, on a slow disk
 NAME = "model"
 
 
@@ -67,7 +69,11 @@ class Worker:
 
     def _start(self) -> None:
         self._pool = multiprocessing.get_context("spawn").Pool(1)
-        self._pool.apply(_ready)  # imported before any time is measured
+        try:
+            self._pool.apply_async(_ready).get(STARTS)  # imported before any time is measured
+        except multiprocessing.TimeoutError:
+            self._pool.terminate()
+            raise InputError("the checkers' process does not start; run from a file or a notebook, not from a pipe") from None
 
     def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> Any:
         """What the function returns.

@@ -123,6 +123,12 @@ def _results(name: str, category: str, folder: Path, asked: Sequence[Entry]) -> 
     return [found[entry["id"]] for entry in asked]
 
 
+def count_right(mode: Mode, category: str, limit: int, seed: int) -> int:
+    """How many of a sample are right, without any file."""
+    made = [(category, entry["id"], answer(mode, entry).result) for entry in chosen(category, limit, seed)]
+    return sum(not error for error in verdicts(made))
+
+
 def official_scores(name: str, categories: Sequence[str], folder: Path, scores: Path) -> dict[str, set[str]]:
     """The official runner over the same files; the ids that it takes as wrong, by category."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

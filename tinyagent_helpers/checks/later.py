@@ -2,7 +2,9 @@
 
 import builtins
 from collections.abc import Callable
+from itertools import product
 from random import Random
+from typing import Any
 
 import gguf
 import numpy as np
@@ -10,7 +12,6 @@ import numpy as np
 from tinyagent_helpers.checks.verdict import Hint, call, exercise
 from tinyagent_helpers.consent import repeats
 from tinyagent_helpers.plans import parse_plan
-from tinyagent_helpers.scoring import wilson
 
 
 @exercise
@@ -261,14 +262,19 @@ def ex_08_2(answer: Callable) -> str:
 
 
 @exercise
-def ex_08_3(answer: int) -> str:
-    """How many of 16."""
-    if isinstance(answer, bool) or not isinstance(answer, int):
-        raise Hint("Give a whole number.")
-    enough = next(right for right in range(17) if wilson(right, 16)[0] > 0.5)
-    if answer != enough:
-        low, high = wilson(min(max(answer, 0), 16), 16)
-        raise Hint(
-            f"With {answer} of 16 the interval is {low:.2f} to {high:.2f}; look for the least that lies above 0.5."
-        )
-    return f"{enough} of 16 are {100 * enough / 16:.0f} %, and all that one may say is: better than a coin."
+def ex_08_3(answer: dict[str, bool], model: Any) -> str:
+    """How to ask a planner the leaderboard's questions."""
+    from tinyagent_helpers.bfcl.answers import PlanMode
+    from tinyagent_helpers.bfcl.run import count_right
+    from tinyagent_helpers.prompts import NANO_TEMPLATE
+
+    if not isinstance(answer, dict) or set(answer) != {"grammar", "optional"}:
+        raise Hint('Give both switches: {"grammar": True or False, "optional": True or False}.')
+    right = {}
+    for grammar, optional in product((False, True), repeat=2):
+        mode = PlanMode(model, NANO_TEMPLATE, optional, grammar)
+        right[grammar, optional] = count_right(mode, "simple_python", 20, 8)
+    shown = ", ".join(f"grammar {g}, optional {o}: {n} of 20" for (g, o), n in right.items())
+    if right[bool(answer["grammar"]), bool(answer["optional"])] < max(right.values()) - 1:
+        raise Hint(f"Another setting is better by more than one question. Of twenty others: {shown}.")
+    return f"Of twenty other questions: {shown}."

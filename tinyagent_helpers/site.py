@@ -1,0 +1,78 @@
+"""The course as a site: the executed notebooks and the texts in docs/, rendered by Sphinx and myst-nb. Neither building it nor
+reading it needs a network."""
+
+import re
+import shutil
+from pathlib import Path
+
+from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, stage, write_text
+from tinyagent_helpers.course import SOLUTIONS, notebooks
+
+DOCS = ROOT / "docs"
+INDEX = """# The TinyAgent course
+
+{about}
+
+```{{toctree}}
+:caption: Chapters
+:maxdepth: 1
+
+{chapters}
+```
+
+```{{toctree}}
+:caption: Beside them
+:maxdepth: 1
+
+{texts}
+```
+"""
+
+
+def build_site(profile: str) -> Path:
+    """Render what `tinyagent course` has executed; return the folder of the pages.
+
+    Raises:
+        InputError: a notebook was not executed, or a page has a broken link or another mistake.
+    """
+    from sphinx.cmd.build import build_main
+
+    source, target = gather(profile), stage(profile, "site") / "html"
+    shutil.rmtree(target, ignore_errors=True)
+    if build_main(["-b", "html", "-q", "-W", "--keep-going", "-c", str(DOCS), str(source), str(target)]):
+        raise InputError(f"{target} is not as it should be; Sphinx says above what is wrong")
+    return target
+
+
+def gather(profile: str) -> Path:
+    """A folder with everything that becomes a page."""
+    source = stage(profile, "site") / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    make_folder(source)
+    for path in notebooks():
+        executed = stage(profile, "course") / path.name
+        if not executed.exists():
+            raise InputError(f"{executed} is not there; run tinyagent course first")
+        write_text(source / path.name, executed.read_text(encoding="utf-8"))
+    texts = [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"]
+    for path in texts:
+        shutil.copy(path, source / path.name)
+    write_text(source / "solutions.md", _solutions())
+    names = [*(path.stem for path in texts), "solutions"]
+    chapters = "\n".join(path.stem for path in notebooks())
+    write_text(source / "index.md", INDEX.format(about=_about(), chapters=chapters, texts="\n".join(names)))
+    return source
+
+
+def _about() -> str:
+    """The README's first paragraph."""
+    return (ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
+
+
+def _solutions() -> str:
+    """All solutions on one page."""
+    parts = ["# Solutions", "One way to solve each exercise; CI runs them."]
+    for path in sorted(SOLUTIONS.glob("ex_*.py")):
+        number = re.sub(r"ex_(\d\d)_(\d)", r"Chapter \1, exercise \2", path.stem)
+        parts += [f"## {number}", f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
