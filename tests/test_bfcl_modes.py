@@ -19,15 +19,21 @@ from tinyagent_helpers.bfcl.answers import (
     FunctionMode,
     PlanMode,
     answer,
+    conversation,
     tool_calls,
 )
 from tinyagent_helpers.bfcl.baselines import oracle
+from tinyagent_helpers.bfcl.finder import Finder
+from tinyagent_helpers.bfcl.functions import functions_of
 from tinyagent_helpers.bfcl.multi_turn import converse, functions_elsewhere
 from tinyagent_helpers.bfcl.official import MULTI_TURN, entries, handler, result_file
 from tinyagent_helpers.bfcl.run import run, score
+from tinyagent_helpers.decoding import plan_grammar
 from tinyagent_helpers.models import NANO_PLANNER, LlamaCppModel, ServerModel
+from tinyagent_helpers.plans import parse_plan
 from tinyagent_helpers.profiles import profile
-from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.prompts import NANO_TEMPLATE, PromptTemplate
+from tinyagent_helpers.tools import Tool
 from tinyagent_helpers.transformers_model import TransformersModel, load_base
 
 OFFERS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
@@ -222,3 +228,60 @@ def test_a_run_is_not_continued_by_another_model(tmp_path):
     run(mode, "mine", ["irrelevance"], tmp_path, limit=3, made_of={"weights": "a"})
     with pytest.raises(InputError, match="a run with other weights; give this one another --name"):
         run(mode, "mine", ["irrelevance"], tmp_path, limit=3, made_of={"weights": "b"})
+
+
+def test_functions_are_found_by_letters_and_a_request_is_cut_where_it_turns_to_another():
+    finder = Finder()
+    own, other = finder.calibration
+    assert abs((other >= finder.threshold).mean() - 0.05) < 0.005 and (own >= finder.threshold).mean() > 0.75
+    density = entries("simple_python")["simple_python_48"]
+    tools = {name: f.tool for name, f in functions_of(density).items()}
+    assert list(finder.find(conversation(density), tools)) == ["calculate_density"]
+    assert finder.find("Who painted the Mona Lisa?", tools) == {} == finder.find("x", {})
+    assert finder.parts(conversation(density), tools) == [(conversation(density), tools)]
+    two = entries("parallel_multiple")["parallel_multiple_6"]
+    tools = {name: f.tool for name, f in functions_of(two).items()}
+    parts = finder.parts(conversation(two), tools)
+    assert [list(found) for _, found in parts] == [["find_prime_numbers"], ["get_fibonacci_sequence"]]
+
+
+class Scripted:
+    """A model that gives these answers in turn."""
+
+    name, template, context = "scripted", "", 100_000
+
+    def __init__(self, *texts):
+        self.texts, self.prompts = list(texts), []
+
+    def count_tokens(self, prompt):
+        return len(prompt) // 3
+
+    def stream(self, prompt, limit=300):
+        self.prompts.append(prompt)
+        yield self.texts.pop(0)
+
+
+def test_with_a_finder_nothing_found_is_no_call_and_parts_are_put_together():
+    finder, template = Finder(), PromptTemplate()
+    density = entries("simple_python")["simple_python_48"]
+    silent = Scripted()
+    other = {**density, "question": [[{"role": "user", "content": "Who painted the Mona Lisa?"}]]}
+    assert answer(PlanMode(silent, template, finder=finder), other).status == NONE and not silent.prompts
+    two = entries("parallel_multiple")["parallel_multiple_6"]
+    first, second = (
+        "1. find_prime_numbers(50, 150)\n2. join()<END_OF_PLAN>",
+        "1. get_fibonacci_sequence(150)\n2. join()<END_OF_PLAN>",
+    )
+    model = Scripted(first, second)
+    made = answer(PlanMode(model, template, finder=finder), two)
+    assert made.calls == [{"find_prime_numbers": {"start": 50, "end": 150}}, {"get_fibonacci_sequence": {"count": 150}}]
+    assert "fibonacci" not in model.prompts[0].rpartition("Question:")[2]
+    assert answer(PlanMode(Scripted(first, "rubbish"), template, finder=finder), two).status == UNREADABLE
+
+
+def test_a_grammar_of_one_to_so_many_steps():
+    planner = LlamaCppModel(NANO_PLANNER)
+    tools = [Tool.from_signature("fire_kiln", "Fire it.", [])]
+    text = "".join(planner.stream("Roses are red", 200, grammar=plan_grammar(tools, padded=True, most=3)))
+    plan = parse_plan(text, {tool.name: tool for tool in tools})
+    assert 1 <= len(plan.steps) <= 3 and [step.id for step in plan.steps] == list(range(1, len(plan.steps) + 1))

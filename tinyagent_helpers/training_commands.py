@@ -35,7 +35,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
     command = (
         f"tinyagent pretrain --output DIR --lessons {options.lessons} --steps {settings.steps} --seed {options.seed}"
     )
-    command += f" --share {options.share}" * (options.share != 1) + " --base FIRST/model" * bool(options.base)
+    command += f" --share {options.share}" * (options.share != 1) + " --base BASE" * bool(options.base)
     export(options.output, options.output / "model", command, measured)
     result |= measured
     if options.json:

@@ -1,3 +1,3 @@
-choice = {"grammar": True, "optional": False}
+choice = {"grammar": True, "find": True}
 
-checks.ex_08_3(choice, caller)
+checks.ex_08_3(choice, caller, finder)

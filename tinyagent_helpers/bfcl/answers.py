@@ -19,7 +19,7 @@ from tinyagent_helpers.bfcl.functions import calls_of, functions_of
 from tinyagent_helpers.bfcl.official import Entry, official
 from tinyagent_helpers.decoding import plan_grammar
 from tinyagent_helpers.models import MAX_NEW_TOKENS, LanguageModel
-from tinyagent_helpers.plans import END_OF_PLAN, PlanError, parse_plan
+from tinyagent_helpers.plans import END_OF_PLAN, Plan, PlanError, parse_plan
 from tinyagent_helpers.prompts import PromptTemplate, TooLong, check_fits
 from tinyagent_helpers.tools import Tool
 
@@ -74,14 +74,27 @@ class PlanMode:
             TooLong: the prompt does not fit the model.
             InputError: the model does not answer.
         """
-        request = conversation(entry)
         tools = {name: f.tool for name, f in functions_of(entry, self.optional).items()}
-        tools = self.finder.find(request, tools) if self.finder else tools
-        if self.finder and not tools:
-            return f"1. join(){END_OF_PLAN}"
+        if not self.finder:
+            return self._plan(conversation(entry), tools)
+        parts = self.finder.parts(conversation(entry), tools)
+        plans = [self._plan(part, found) for part, found in parts if found]
+        return plans[0] if len(plans) == 1 else self._together(plans, tools)
+
+    def _plan(self, request: str, tools: Mapping[str, Tool]) -> str:
         prompt = self.template.plan(request, NOW, tools)
         check_fits(prompt, self.model.count_tokens, self.model.context, MAX_NEW_TOKENS)
         return capped(self.model.stream(prompt, **({"grammar": self._rules(tools)} if self.grammar else {})))
+
+    def _together(self, plans: Sequence[str], tools: Mapping[str, Tool]) -> str:
+        """The plans for the parts of a request as one; the first that is none stands for all."""
+        steps = []
+        for text in plans:
+            try:
+                steps += parse_plan("".join(self.template.read([text])), tools).steps
+            except PlanError:
+                return text
+        return self.template.write(Plan.of((step.tool, step.arguments) for step in steps).to_text())
 
     def _rules(self, tools: Mapping[str, Tool]) -> str:
         """The grammar of plans with these tools, "" if one of their types has no rule."""

@@ -16,6 +16,7 @@ from tinyagent_helpers.functions import load_functions
 from tinyagent_helpers.tools import Tool
 
 SLIPS = 0.05  # of the functions of a request's field, but not its own, are taken for it
+SENTENCE = re.compile(r"(?<=[.?!])\s+|(?:,\s*|\s+)(?=and also |also |and then |then )", re.IGNORECASE)
 OF_BEST = 0.5  # a function that shares less than this part of what the best one shares is not meant
 
 
@@ -65,3 +66,18 @@ class Finder:
         shared = self.similarity([request] * len(tools), list(tools.values()))
         least = max(self.threshold, OF_BEST * shared.max())
         return {name: tool for (name, tool), value in zip(tools.items(), shared) if value >= least}
+
+    def parts(self, request: str, tools: Mapping[str, Tool]) -> list[tuple[str, dict[str, Tool]]]:
+        """The request with the tools that are found for it; cut where its sentences are about different tools, each part then with
+        its own. A sentence that is about none belongs to the part before it, or to the first."""
+        cut: list[tuple[str, str]] = []
+        for sentence in filter(None, SENTENCE.split(request)) if len(tools) > 1 else ():
+            shared = self.similarity([sentence] * len(tools), list(tools.values()))
+            best = list(tools)[int(shared.argmax())] if shared.max() >= self.threshold else ""
+            if cut and (best in ("", cut[-1][1]) or not cut[-1][1]):
+                cut[-1] = f"{cut[-1][0]} {sentence}", best or cut[-1][1]
+            else:
+                cut.append((sentence, best))
+        if len({best for _, best in cut}) < 2:
+            return [(request, self.find(request, tools))]
+        return [(text, {best: tools[best]}) for text, best in cut]

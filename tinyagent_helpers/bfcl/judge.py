@@ -73,7 +73,9 @@ class Worker:
             self._pool.apply_async(_ready).get(STARTS)  # imported before any time is measured
         except multiprocessing.TimeoutError:
             self._pool.terminate()
-            raise InputError("the checkers' process does not start; run from a file or a notebook, not from a pipe") from None
+            raise InputError(
+                "the checkers' process does not start; run from a file or a notebook, not from a pipe"
+            ) from None
 
     def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> Any:
         """What the function returns.

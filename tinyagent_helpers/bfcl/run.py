@@ -123,10 +123,12 @@ def _results(name: str, category: str, folder: Path, asked: Sequence[Entry]) -> 
     return [found[entry["id"]] for entry in asked]
 
 
-def count_right(mode: Mode, category: str, limit: int, seed: int) -> int:
-    """How many of a sample are right, without any file."""
-    made = [(category, entry["id"], answer(mode, entry).result) for entry in chosen(category, limit, seed)]
-    return sum(not error for error in verdicts(made))
+def count_right(mode: Mode, categories: Sequence[str], limit: int, seed: int) -> int:
+    """How many of a sample of each category are right, strictly, without any file."""
+    made = [(c, entry["id"], answer(mode, entry)) for c in categories for entry in chosen(c, limit, seed)]
+    found = verdicts((category, id, one.result) for category, id, one in made)
+    scores = tally((category, one.status, error) for (category, _, one), error in zip(made, found))
+    return sum(score.strict for score in scores.values())
 
 
 def official_scores(name: str, categories: Sequence[str], folder: Path, scores: Path) -> dict[str, set[str]]:

@@ -262,19 +262,19 @@ def ex_08_2(answer: Callable) -> str:
 
 
 @exercise
-def ex_08_3(answer: dict[str, bool], model: Any) -> str:
+def ex_08_3(answer: dict[str, bool], model: Any, finder: Any) -> str:
     """How to ask a planner the leaderboard's questions."""
     from tinyagent_helpers.bfcl.answers import PlanMode
     from tinyagent_helpers.bfcl.run import count_right
     from tinyagent_helpers.prompts import NANO_TEMPLATE
 
-    if not isinstance(answer, dict) or set(answer) != {"grammar", "optional"}:
-        raise Hint('Give both switches: {"grammar": True or False, "optional": True or False}.')
+    if not isinstance(answer, dict) or set(answer) != {"grammar", "find"}:
+        raise Hint('Give both switches: {"grammar": True or False, "find": True or False}.')
     right = {}
-    for grammar, optional in product((False, True), repeat=2):
-        mode = PlanMode(model, NANO_TEMPLATE, optional, grammar)
-        right[grammar, optional] = count_right(mode, "simple_python", 20, 8)
-    shown = ", ".join(f"grammar {g}, optional {o}: {n} of 20" for (g, o), n in right.items())
-    if right[bool(answer["grammar"]), bool(answer["optional"])] < max(right.values()) - 1:
-        raise Hint(f"Another setting is better by more than one question. Of twenty others: {shown}.")
-    return f"Of twenty other questions: {shown}."
+    for grammar, find in product((False, True), repeat=2):
+        mode = PlanMode(model, NANO_TEMPLATE, grammar=grammar, finder=finder if find else None)
+        right[grammar, find] = count_right(mode, ("simple_python", "irrelevance"), 15, 8)
+    shown = ", ".join(f"grammar {g} and find {f}: {n} of 30" for (g, f), n in right.items())
+    if right[bool(answer["grammar"]), bool(answer["find"])] < max(right.values()) - 1:
+        raise Hint(f"Another setting is better by more than one question. Of thirty others: {shown}.")
+    return f"Of thirty other questions: {shown}."
