@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 # llama.cpp is compiled here, for this processor, and without what the course does not use
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
-.PHONY: course test
+.PHONY: course test site offline
 
 course: $(VENV)/installed
 	$(BIN)/python -m tinyagent_helpers course --profile $(PROFILE)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+site: $(VENV)/installed
+	$(BIN)/python -m tinyagent_helpers site --profile $(PROFILE)
+
+offline: $(VENV)/installed
+	$(BIN)/python -m tinyagent_helpers offline
 
 $(VENV)/installed: requirements.txt requirements-bfcl.txt pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: the course needs 3.11 or 3.12. Try make course PYTHON=python3.11")'

@@ -159,6 +159,10 @@ def _parser() -> argparse.ArgumentParser:
     site.add_argument("--profile", default="nano", choices=PROFILES)
     site.set_defaults(run=commands.run_site)
 
+    offline = subcommands.add_parser("offline", help="pack the course and every wheel for rooms without a network")
+    offline.add_argument("--output", type=Path, metavar="DIR", help="by default artifacts/<profile>/offline")
+    offline.set_defaults(run=commands.run_offline)
+
     latency = subcommands.add_parser(
         "latency", help="how long a planner of TinyLlama's shape takes, in every type of file"
     )

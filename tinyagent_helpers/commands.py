@@ -98,6 +98,15 @@ def run_site(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_offline(options: argparse.Namespace) -> int:
+    """Pack everything that a room without a network needs."""
+    from tinyagent_helpers.offline import pack
+
+    archive = pack(options.output or stage("nano", "offline"))
+    print(f"{archive}: {archive.stat().st_size / 1e9:.2f} GB; OFFLINE.txt in it says how to install it")
+    return 0
+
+
 def record(
     name: str,
     rows: list[dict[str, Any]],
