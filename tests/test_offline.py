@@ -16,8 +16,8 @@ def test_the_archive_holds_the_course_and_its_wheels(tmp_path, monkeypatch):
     with tarfile.open(archive) as packed:
         names = packed.getnames()
         how = packed.extractfile("tinyagent-course/OFFLINE.txt").read().decode()
-    committed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    assert {f"tinyagent-course/{name}" for name in committed} <= set(names)
+    committed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    assert {f"tinyagent-course/{name}" for name in committed if name} <= set(names)
     assert "tinyagent-course/wheels/torch-1-py3-none-any.whl" in names
     assert archive.name in how and "PIP_NO_INDEX=1" in how and not list(tmp_path.glob("*.part"))
 

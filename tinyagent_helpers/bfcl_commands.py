@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -82,17 +81,17 @@ def _made_of(options: argparse.Namespace, mode: Mode) -> dict[str, Any]:
 def score_bfcl(options: argparse.Namespace) -> int:
     """Score a model's answers by the official checkers."""
     from tinyagent_helpers.bfcl.official import CATEGORIES
-    from tinyagent_helpers.bfcl.run import score
+    from tinyagent_helpers.bfcl.run import score, seconds_of
     from tinyagent_helpers.bfcl.scores import overall, overall_v4
 
-    started, categories = time.monotonic(), categories_of(options)
+    categories = categories_of(options)
     scores = score(options.name, categories, options.output, options.limit, options.seed)
     rows, missing = [s.row(category) for category, s in scores.items()], [c for c in CATEGORIES if c not in scores]
     together = {"V3": overall(scores), "V4, partial": overall_v4(scores), "counted as 0": missing}
     if options.limit:
         together["sample"] = f"at most {options.limit} of a category, seed {options.seed}"
     if options.record:
-        _record(options, rows, together, time.monotonic() - started)
+        _record(options, rows, together, seconds_of(options.name, categories, options.output))
     if options.json:
         print_json({"figures": rows, **together})
         return 0

@@ -123,6 +123,11 @@ def _results(name: str, category: str, folder: Path, asked: Sequence[Entry]) -> 
     return [found[entry["id"]] for entry in asked]
 
 
+def seconds_of(name: str, categories: Sequence[str], folder: Path) -> float:
+    """How long a model took for its answers."""
+    return sum(row["latency"] for c in categories for row in read_jsonl(result_file(folder, name, c), ("id",)))
+
+
 def count_right(mode: Mode, categories: Sequence[str], limit: int, seed: int) -> int:
     """How many of a sample of each category are right, strictly, without any file."""
     made = [(c, entry["id"], answer(mode, entry)) for c in categories for entry in chosen(c, limit, seed)]
