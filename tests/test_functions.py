@@ -42,9 +42,7 @@ def test_a_wording_is_its_own_plan(tmp_path):
         assert plant in say and heated is True and 2 <= trays <= 40 and 2 <= len(days) <= 5
         assert f"{100 * share:g}%" in say and all(1 <= day <= 9 for day in days)
         say, steps = sow.draw(sow.wordings[1], Random(seed))
-        assert {s.arguments[0] for s in steps} == {"tomato", "sweet basil"} and steps[0].arguments[4] == steps[
-            1
-        ].arguments[4]
+        assert len({s.arguments[0] for s in steps}) == 2 and steps[0].arguments[4] == steps[1].arguments[4]
         said, _ = sow.draw(sow.wordings[0], Random(seed), phrase=lambda: "Zorb 7")
         assert "Zorb 7" in said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,22 @@ def digest(*paths: Path) -> str:
 def digest_text(text: str) -> str:
     """A short digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]], anew: bool = False) -> dict[str, Any]:
+    """What was measured, read from `path` if it stands there and was made of the same; `of` in it says so.
+
+    Raises:
+        InputError: what stands there was made of other settings or data (and not `anew`).
+    """
+    of = digest_text(repr(made_of))
+    if not path.exists() or (anew and read_json(path).get("of") != of):
+        make_folder(path.parent)
+        write_json(path, measure() | {"of": of})
+    found = read_json(path)
+    if found.get("of") != of:
+        raise InputError(f"{path} was measured with other settings or data; choose another folder")
+    return found
 
 
 class Log:

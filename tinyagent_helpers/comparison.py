@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyagent_helpers.alignment import DPO, GRPO, Aligning, aligning_pairs, prefer, reinforce
-from tinyagent_helpers.artifacts import InputError, digest_text, make_folder, read_json, read_jsonl, write_json
+from tinyagent_helpers.artifacts import InputError, digest_text, make_folder, once, read_json, read_jsonl, write_json
 from tinyagent_helpers.evaluation import needed_tools, read_test_splits
 from tinyagent_helpers.examples import training_pairs
 from tinyagent_helpers.models import LanguageModel, read_manifest
@@ -179,21 +179,6 @@ def compare(
 
             found[seed, way] = once(ways.folder / f"{way}.json", (settings, usual, rows, tests), measure)
     return summary(found, tests)
-
-
-def once(path: Path, made_of: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was measured, read from `path` if it stands there.
-
-    Raises:
-        InputError: what stands there was made of other settings or data.
-    """
-    of = digest_text(repr(made_of))
-    if not path.exists():
-        write_json(path, measure() | {"of": of})
-    found = read_json(path)
-    if found.get("of") != of:
-        raise InputError(f"{path} was measured with other settings or data; choose another folder")
-    return found
 
 
 def training_rows(data: Path, seed: int, count: int) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-from tinyagent_helpers.artifacts import make_folder
-from tinyagent_helpers.comparison import Report, costs, once, outcomes, summary, training_rows
+from tinyagent_helpers.artifacts import make_folder, once
+from tinyagent_helpers.comparison import Report, costs, outcomes, summary, training_rows
 from tinyagent_helpers.evaluation import read_test_splits
 from tinyagent_helpers.examples import training_pairs
 from tinyagent_helpers.models import NANO_ADAPTER, LlamaCppModel

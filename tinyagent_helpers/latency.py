@@ -15,8 +15,7 @@ import psutil
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from tinyagent_helpers.artifacts import make_folder
-from tinyagent_helpers.comparison import once
+from tinyagent_helpers.artifacts import make_folder, once
 from tinyagent_helpers.decoding import DRAFT, Decoder, look_up
 from tinyagent_helpers.models import LlamaCppModel
 from tinyagent_helpers.prompts import PromptTemplate

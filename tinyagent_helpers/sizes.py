@@ -13,8 +13,8 @@ from typing import Any
 
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from tinyagent_helpers.artifacts import make_folder
-from tinyagent_helpers.comparison import Comparing, Report, once, outcomes, summary, training_rows
+from tinyagent_helpers.artifacts import make_folder, once
+from tinyagent_helpers.comparison import Comparing, Report, outcomes, summary, training_rows
 from tinyagent_helpers.evaluation import read_test_splits
 from tinyagent_helpers.examples import Pair, plan_pair
 from tinyagent_helpers.pretraining import Row, Settings, new_model, new_optimizers, rate, take_step
