@@ -29,8 +29,6 @@ from tinyagent_helpers.checks.later import (
     ex_08_1,
     ex_08_2,
     ex_08_3,
-    ex_09_1,
-    ex_09_2,
 )
 
 __all__ = [
@@ -60,6 +58,4 @@ __all__ = [
     "ex_08_1",
     "ex_08_2",
     "ex_08_3",
-    "ex_09_1",
-    "ex_09_2",
 ]

@@ -1,0 +1,67 @@
+"""Assistants of one's own: two tool sets, and what is wrong with a third."""
+
+import shutil
+
+import pytest
+
+from tinyagent_helpers.apis import load_domains
+from tinyagent_helpers.artifacts import ROOT, InputError
+from tinyagent_helpers.examples import training_pairs
+from tinyagent_helpers.own import HOME, draw_rows, load_own, load_tools
+from tinyagent_helpers.plans import fill_in, parse_plan
+from tinyagent_helpers.prompts import NANO_TEMPLATE
+from tinyagent_helpers.tools import MAC_TOOLS
+
+SETS = [HOME, ROOT / "tests" / "capstone" / "library"]
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_functions_become_tools_and_requests_their_plans(folder):
+    domain = load_own(folder)
+    assert len(domain.tools) == 10 and not set(domain.tools) & {
+        *MAC_TOOLS,
+        *(t for d in load_domains() for t in d.tools),
+    }
+    splits = draw_rows(domain, 200, 30, seed=0)
+    requests = [row["request"] for rows in splits.values() for row in rows]
+    assert len(set(requests)) == len(requests) == 290
+    assert draw_rows(domain, 200, 30, seed=0) == splits != draw_rows(domain, 200, 30, seed=1)
+    pairs = training_pairs(splits["train"], NANO_TEMPLATE, 0, 4, joins=0, tools=domain.tools)
+    for row, pair in zip(splits["train"], pairs, strict=True):
+        plan = parse_plan("".join(NANO_TEMPLATE.read([pair.completion])), domain.tools)
+        assert all(f"{step.tool}(" in pair.prompt for step in plan.steps) and set(row["tools"]) <= {
+            step.tool for step in plan.steps
+        }
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_the_plans_run_on_the_functions(folder):
+    domain = load_own(folder)
+    for row in draw_rows(domain, 0, 60, seed=2)["test_draws"]:
+        results, tools = {}, load_tools(folder / "tools.py")  # as after a reset
+        for step in parse_plan(row["plan"], domain.tools).steps:
+            given = fill_in(step.arguments, {id: results[id] for id in step.depends_on})
+            results[step.id] = tools[step.tool].function(*given)
+        assert all(isinstance(result, str) and result for result in results.values())
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path):
+    with pytest.raises(InputError, match="tools.py: FileNotFoundError"):
+        load_own(tmp_path)
+    (tmp_path / "tools.py").write_text("import math\nX = 1\n")
+    with pytest.raises(InputError, match="holds no function"):
+        load_own(tmp_path)
+    (tmp_path / "tools.py").write_text("def f(x):\n    '''Do.'''\n")
+    with pytest.raises(InputError, match="'x' has no type hint"):
+        load_own(tmp_path)
+    shutil.copy(HOME / "tools.py", tmp_path)
+    (tmp_path / "requests.toml").write_text("[values]\n")
+    with pytest.raises(InputError, match="no \\[\\[scenario\\]\\]"):
+        load_own(tmp_path)
+    scenario = '[[scenario]]\nid = "a"\nplan = "1. find_lights(\\"attic\\", \\"on\\")"\nanswer = "$1"\n[scenario.requests]\nplain = ["Lights?"]\n'
+    (tmp_path / "requests.toml").write_text(scenario)
+    with pytest.raises(InputError, match="has no request for add_to_shopping_list"):
+        load_own(tmp_path)
+    (tmp_path / "requests.toml").write_text(scenario.replace("find_lights", "find_lamps"))
+    with pytest.raises(InputError, match="find_lamps"):
+        load_own(tmp_path)
