@@ -273,8 +273,8 @@ def ex_08_3(answer: dict[str, bool], model: Any, finder: Any) -> str:
     right = {}
     for grammar, find in product((False, True), repeat=2):
         mode = PlanMode(model, NANO_TEMPLATE, grammar=grammar, finder=finder if find else None)
-        right[grammar, find] = count_right(mode, ("simple_python", "irrelevance"), 15, 8)
-    shown = ", ".join(f"grammar {g} and find {f}: {n} of 30" for (g, f), n in right.items())
+        right[grammar, find] = count_right(mode, ("simple_python", "multiple"), 25, 8)
+    shown = ", ".join(f"grammar {g} and find {f}: {n} of 50" for (g, f), n in right.items())
     if right[bool(answer["grammar"]), bool(answer["find"])] < max(right.values()) - 1:
-        raise Hint(f"Another setting is better by more than one question. Of thirty others: {shown}.")
-    return f"Of thirty other questions: {shown}."
+        raise Hint(f"Another setting is better by more than one question. Of fifty others: {shown}.")
+    return f"Of fifty other questions: {shown}. In irrelevance it is the other way round: what may call nothing is right more often."
