@@ -239,7 +239,7 @@ def test_the_commands_run_and_score(tmp_path, capsys):
     capsys.readouterr()
     assert main(["bfcl", "score", *common]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert made["figures"][0]["of"] == 3 and made["sample"] == 3
+    assert made["figures"][0]["of"] == 3 and made["sample"] == "at most 3 of a category, seed 0"
     assert main(["bfcl", "score", *common[2:], "--name", "no name"]) == 2
 
 

@@ -32,9 +32,8 @@ def run_pretrain(options: argparse.Namespace) -> int:
     )
     result = pretrain(settings, options.output, _report, base=options.base)
     measured = evaluate(options.output, count=100, seed=options.seed)
-    command = (
-        f"tinyagent pretrain --output DIR --lessons {options.lessons} --steps {settings.steps} --seed {options.seed}"
-    )
+    lessons = f" --lessons {options.lessons}" * (options.lessons != "apis")
+    command = f"tinyagent pretrain --output DIR{lessons} --steps {settings.steps} --seed {options.seed}"
     command += f" --share {options.share}" * (options.share != 1) + " --base BASE" * bool(options.base)
     export(options.output, options.output / "model", command, measured)
     result |= measured
