@@ -23,13 +23,9 @@ def run_pretrain(options: argparse.Namespace) -> int:
     """Train a nano base."""
     from tinyagent_helpers.pretraining import Settings, evaluate, export, pretrain
 
-    settings = Settings(
-        steps=options.steps or Settings.steps,
-        muon_rate=options.share * Settings.muon_rate,
-        adam_rate=options.share * Settings.adam_rate,
-        seed=options.seed,
-        lessons=options.lessons,
-    )
+    usual = Settings(seed=options.seed, lessons=options.lessons)
+    rates = {name: options.share * getattr(usual, name) for name in ("muon_rate", "adam_rate")}
+    settings = replace(usual, steps=options.steps or usual.steps, **rates)
     result = pretrain(settings, options.output, _report, base=options.base)
     measured = evaluate(options.output, count=100, seed=options.seed)
     lessons = f" --lessons {options.lessons}" * (options.lessons != "apis")
