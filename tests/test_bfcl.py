@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import pytest
+from says import Says
 
 from tinyagent_helpers.artifacts import InputError, read_jsonl
 from tinyagent_helpers.bfcl import judge
@@ -44,22 +45,6 @@ CEILING = {
     "multi_turn_miss_func": 200, "multi_turn_miss_param": 200, "multi_turn_long_context": 200,
 }  # fmt: skip
 COUNTS = [400, 100, 50, 200, 200, 200, 240, 258, 1053, 16, 24, 884, 16, 200, 200, 200, 200]
-
-
-class Says:
-    """A model that gives these answers in turn, and then none."""
-
-    name, template, context = "says", "", 100_000
-
-    def __init__(self, *texts):
-        self.texts, self.prompts = list(texts), []
-
-    def count_tokens(self, prompt):
-        return len(prompt) // 3
-
-    def stream(self, prompt, limit=300):
-        self.prompts.append(prompt)
-        yield self.texts.pop(0) if self.texts else "1. join()"
 
 
 def scored(give):
@@ -153,6 +138,10 @@ def test_functions_become_tools_and_plans_become_calls():
     assert full.tool.signature == "math_factorial(number: int, unit: Literal['a', 'b'], class_: list[int])"
     plan = parse_plan('1. math_factorial(5, "a", [])\n2. join()', {full.tool.name: full.tool})
     assert calls_of(plan, {full.tool.name: full}) == [{"math.factorial": {"number": 5, "unit": "a"}}]
+    twice = parse_plan(
+        "1. math_factorial(5)\n2. math_factorial(5)\n3. math_factorial(6)\n4. join()", {name: function.tool}
+    )
+    assert calls_of(twice, {name: function}) == [{"math.factorial": {"number": 5}}, {"math.factorial": {"number": 6}}]
 
 
 def test_every_official_function_becomes_a_tool():

@@ -6,6 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from says import Says
 
 from tinyagent_helpers.artifacts import InputError, read_jsonl
 from tinyagent_helpers.bfcl import judge, multi_turn
@@ -245,26 +246,10 @@ def test_functions_are_found_by_letters_and_a_request_is_cut_where_it_turns_to_a
     assert [list(found) for _, found in parts] == [["find_prime_numbers"], ["get_fibonacci_sequence"]]
 
 
-class Scripted:
-    """A model that gives these answers in turn."""
-
-    name, template, context = "scripted", "", 100_000
-
-    def __init__(self, *texts):
-        self.texts, self.prompts = list(texts), []
-
-    def count_tokens(self, prompt):
-        return len(prompt) // 3
-
-    def stream(self, prompt, limit=300):
-        self.prompts.append(prompt)
-        yield self.texts.pop(0)
-
-
 def test_with_a_finder_nothing_found_is_no_call_and_parts_are_put_together():
     finder, template = Finder(), PromptTemplate()
     density = entries("simple_python")["simple_python_48"]
-    silent = Scripted()
+    silent = Says()
     other = {**density, "question": [[{"role": "user", "content": "Who painted the Mona Lisa?"}]]}
     assert answer(PlanMode(silent, template, finder=finder), other).status == NONE and not silent.prompts
     two = entries("parallel_multiple")["parallel_multiple_6"]
@@ -272,11 +257,11 @@ def test_with_a_finder_nothing_found_is_no_call_and_parts_are_put_together():
         "1. find_prime_numbers(50, 150)\n2. join()<END_OF_PLAN>",
         "1. get_fibonacci_sequence(150)\n2. join()<END_OF_PLAN>",
     )
-    model = Scripted(first, second)
+    model = Says(first, second)
     made = answer(PlanMode(model, template, finder=finder), two)
     assert made.calls == [{"find_prime_numbers": {"start": 50, "end": 150}}, {"get_fibonacci_sequence": {"count": 150}}]
     assert "fibonacci" not in model.prompts[0].rpartition("Question:")[2]
-    assert answer(PlanMode(Scripted(first, "rubbish"), template, finder=finder), two).status == UNREADABLE
+    assert answer(PlanMode(Says(first, "rubbish"), template, finder=finder), two).status == UNREADABLE
 
 
 def test_a_grammar_of_one_to_so_many_steps():

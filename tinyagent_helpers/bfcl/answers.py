@@ -50,7 +50,25 @@ class Answer:
         return f"{self.status}: {self.text}"
 
 
-class PlanMode:
+class Mode:
+    """A way to ask a model: `ask` gives what it writes for an entry, `read` makes an answer of that."""
+
+    name: str
+
+    def ask(self, entry: Entry) -> str:
+        """What the model writes."""
+        raise NotImplementedError
+
+    def read(self, text: str, entry: Entry) -> Answer:
+        """The calls in it."""
+        raise NotImplementedError
+
+    def said(self, made: Answer) -> dict[str, Any]:
+        """An answer as a message of the conversation."""
+        return {"role": "assistant", "content": made.text}
+
+
+class PlanMode(Mode):
     """Asks a planner in its own language. `optional`: it sees the parameters that may be left out, too. `grammar`: it can write only
     what is a plan with these functions (through llama.cpp, and where every type has a rule; see `decoding`). `finder`: it sees
     only the functions that are found for the request; if there are none, nothing is called, else something is."""
@@ -113,10 +131,6 @@ class PlanMode:
             return Answer(UNREADABLE, text=f"{error}\n{text}")
         return Answer(CALLS if plan.steps else NONE, calls_of(plan, functions), text)
 
-    def said(self, made: Answer) -> dict[str, str]:
-        """An answer as a message of the conversation."""
-        return {"role": "assistant", "content": made.text}
-
 
 def capped(pieces: Iterable[str]) -> str:
     """The pieces together, up to a little over MAX_TEXT characters: what is longer is not read to its end."""
@@ -128,7 +142,7 @@ def capped(pieces: Iterable[str]) -> str:
     return text
 
 
-class PromptMode:
+class PromptMode(Mode):
     """Asks a general model in BFCL's own way. Its answer is read without evaluating anything: every argument is a literal."""
 
     name = "prompt"
@@ -159,12 +173,8 @@ class PromptMode:
             return Answer(UNREADABLE, text=f"{error}\n{text}")
         return Answer(CALLS if calls else NONE, calls, text)
 
-    def said(self, made: Answer) -> dict[str, str]:
-        """An answer as a message of the conversation."""
-        return {"role": "assistant", "content": made.text}
 
-
-class FunctionMode:
+class FunctionMode(Mode):
     """Offers functions to a general model in OpenAI's format; its answer is prose, or calls as JSON."""
 
     name = "function calling"
@@ -192,9 +202,9 @@ class FunctionMode:
         return Answer(CALLS if calls else NONE, calls, text)
 
     def said(self, made: Answer) -> dict[str, Any]:
-        """An answer as a message of the conversation."""
+        """An answer as a message of the conversation, its calls in OpenAI's format."""
         if not made.calls:
-            return {"role": "assistant", "content": made.text}
+            return super().said(made)
         calls = [(name.replace(".", "_"), given) for call in made.calls for name, given in call.items()]
         return {"role": "assistant", "content": "", "tool_calls": [_called(n, *call) for n, call in enumerate(calls)]}
 
@@ -254,9 +264,6 @@ def _literal_call(node: ast.expr, names: set[str]) -> dict[str, dict[str, Any]]:
 def conversation(entry: Entry) -> str:
     """A question's messages as one text; nearly always it is one."""
     return "\n".join(message["content"].strip() for message in entry["question"][0])
-
-
-Mode = PlanMode | PromptMode | FunctionMode
 
 
 def answer(mode: Mode, entry: Entry) -> Answer:
