@@ -42,11 +42,10 @@ TOOL = {"type": "function", "function": {"name": "set_kiln", "parameters": {"typ
 ASKED = [{"role": "user", "content": "Fire it."}]
 
 
-class Gold:
+class Gold(FunctionMode):
     """A mode that answers a conversation as is accepted, step by step."""
 
     name = "gold"
-    said = FunctionMode.said
 
     def __init__(self, category):
         self.category, self.left, self.seen = category, {}, []
