@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # llama.cpp is compiled here, for this processor, and without what the course does not use
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
-.PHONY: course test site offline
+.PHONY: course test site slides offline
 
 course: $(VENV)/installed
 	$(BIN)/python -m tinyagent_helpers course --profile $(PROFILE)
@@ -15,6 +15,9 @@ test: $(VENV)/installed
 
 site: $(VENV)/installed
 	$(BIN)/python -m tinyagent_helpers site --profile $(PROFILE)
+
+slides: $(VENV)/installed
+	$(BIN)/python -m tinyagent_helpers slides --profile $(PROFILE)
 
 offline: $(VENV)/installed
 	$(BIN)/python -m tinyagent_helpers offline

@@ -32,7 +32,7 @@ def test_doctor_reports_everything_and_every_profile(capsys):
         "memory",
         "cores",
         "free disk",
-        "C compiler",
+        "C++ compiler",
         "libraries",
         "accelerator",
         "model hub",
@@ -43,10 +43,11 @@ def test_doctor_reports_everything_and_every_profile(capsys):
 def test_doctor_fails_with_a_remedy(capsys, monkeypatch):
     monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "NOT Python" in out and "install Python 3.11 or 3.12" in out
-    assert "NOT C compiler" in out and "apt install gcc" in out
+    assert "NOT C++ compiler" in out and "apt install build-essential" in out
 
 
 def test_doctor_runs_on_a_bare_python_and_names_the_remedy():

@@ -70,7 +70,7 @@ def test_every_figure_has_alt_text_and_a_table_stands_beside_the_papers(path):
 def test_no_cell_is_skipped_or_swallows_errors(path):
     for cell in cells(path, "code"):
         assert "except:" not in cell.source and "except Exception" not in cell.source
-        assert not set(cell.metadata.get("tags", ())) - {"parameters", "exercise"}
+        assert not set(cell.metadata.get("tags", ())) - {"parameters", "exercise", "slide"}
 
 
 @each
@@ -159,4 +159,4 @@ def test_a_failing_notebook_fails_the_course_and_unsolved_exercises_are_found(tm
     monkeypatch.setattr(module, "NOTEBOOKS", folder)
     outcome = module.run_course(PROFILES["nano"], [], False, lambda line: None)[0]
     assert "on purpose" in outcome.error
-    assert unsolved(Path(NOTEBOOKS[0])) == "exercises not solved: 00_1, 00_2"
+    assert unsolved(Path(NOTEBOOKS[0])) == "exercises not solved: 00_1, 00_2, 00_3"

@@ -74,7 +74,7 @@ GRPO = {
 }
 
 
-# What a reward pays for these says what it is, whatever it is called: a right plan, one without its look-up, one too long, none
+# What a reward pays for these says what it is, whatever it is called: a right plan, one without its lookup, one too long, none
 KNOWN = (
     '1. get_phone_number("Sid")\n2. send_sms(["$1"], "I am late")\n3. join()',
     '1. send_sms(["Sid"], "I am late")\n2. join()',

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tinyagent_helpers import bfcl_commands, commands, training_commands
+from tinyagent_helpers import bfcl_commands, commands, course_commands, training_commands
 from tinyagent_helpers.artifacts import InputError
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.times import moment_of
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     course.add_argument("--solved", action="store_true", help="with the exercises filled in and checked")
     course.add_argument("--record", action="store_true", help="keep times and memory in data/results and the README")
-    course.set_defaults(run=commands.run_course)
+    course.set_defaults(run=course_commands.run_course)
 
     ask = subcommands.add_parser("ask", help="carry out one request")
     asked = ask.add_mutually_exclusive_group(required=True)
@@ -157,11 +157,22 @@ def _parser() -> argparse.ArgumentParser:
 
     site = subcommands.add_parser("site", help="the executed course as a site, to be read without a network")
     site.add_argument("--profile", default="nano", choices=PROFILES)
-    site.set_defaults(run=commands.run_site)
+    site.set_defaults(run=course_commands.run_site)
+
+    slides = subcommands.add_parser("slides", help="slides with speaker's notes, from the executed course")
+    slides.add_argument("--profile", default="nano", choices=PROFILES)
+    slides.set_defaults(run=course_commands.run_slides)
+
+    reset = subcommands.add_parser(
+        "reset", help="a chapter from its start; what it left and what you typed is put aside"
+    )
+    reset.add_argument("chapters", nargs="+", metavar="CHAPTER", help="such as 03")
+    reset.add_argument("--profile", default="nano", choices=PROFILES)
+    reset.set_defaults(run=course_commands.run_reset)
 
     offline = subcommands.add_parser("offline", help="pack the course and every wheel for rooms without a network")
     offline.add_argument("--output", type=Path, metavar="DIR", help="by default artifacts/<profile>/offline")
-    offline.set_defaults(run=commands.run_offline)
+    offline.set_defaults(run=course_commands.run_offline)
 
     latency = subcommands.add_parser(
         "latency", help="how long a planner of TinyLlama's shape takes, in every type of file"

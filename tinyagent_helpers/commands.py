@@ -56,57 +56,6 @@ def run_doctor(options: argparse.Namespace) -> int:
     return 0 if all(f.ok for f in findings) else 1
 
 
-def run_course(options: argparse.Namespace) -> int:
-    """Execute the notebooks.
-
-    Raises:
-        InputError: times of a part of the course, or of a course with the exercises filled in, are to be recorded.
-    """
-    from tinyagent_helpers.course import run_course, table
-
-    if options.record and (options.only or options.solved):
-        raise InputError("--record keeps the times of the whole course; leave out --only and --solved")
-    chosen = profile(options.profile)
-    outcomes = run_course(chosen, options.only, options.solved, report=lambda line: print(line, flush=True))
-    print(table(outcomes), end="")
-    failed = any(o.error for o in outcomes)
-    if options.record and not failed:
-        rows = [{"notebook": o.notebook, "seconds": round(o.seconds), "memory, MB": o.memory_mb} for o in outcomes]
-        rows.append(
-            {
-                "notebook": "all",
-                "seconds": round(sum(o.seconds for o in outcomes)),
-                "memory, MB": max(o.memory_mb for o in outcomes),
-            }
-        )
-        record(
-            f"course-{chosen.name}",
-            rows,
-            f"tinyagent course --profile {chosen.name}",
-            chosen.name,
-            0,
-            sum(o.seconds for o in outcomes),
-        )
-    return 1 if failed else 0
-
-
-def run_site(options: argparse.Namespace) -> int:
-    """Render what the course has executed."""
-    from tinyagent_helpers.site import build_site
-
-    print(build_site(options.profile) / "index.html")
-    return 0
-
-
-def run_offline(options: argparse.Namespace) -> int:
-    """Pack everything that a room without a network needs."""
-    from tinyagent_helpers.offline import pack
-
-    archive = pack(options.output or stage("nano", "offline"))
-    print(f"{archive}: {archive.stat().st_size / 1e9:.2f} GB; OFFLINE.txt in it says how to install it")
-    return 0
-
-
 def record(
     name: str,
     rows: list[dict[str, Any]],

@@ -30,7 +30,8 @@ def examine() -> list[Finding]:
     memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator, cores = find_accelerator(), os.cpu_count() or 1
     python_ok = MINIMUM_PYTHON <= sys.version_info[:2] < NEXT_UNTRIED_PYTHON
-    compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), "")
+    compiler = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), "")
+    compiled = importlib.util.find_spec("llama_cpp") is not None
     return [
         Finding(
             "Python", python_ok, platform.python_version(), "install Python 3.11 or 3.12 and run make course again"
@@ -42,10 +43,10 @@ def examine() -> list[Finding]:
         Finding("cores", cores >= 2, str(cores), "with one core everything takes twice as long as stated"),
         Finding("free disk", disk >= 4, f"{disk:.0f} GB", f"free at least 4 GB where {ROOT} lies"),
         Finding(
-            "C compiler",
-            bool(compiler),
-            compiler or "none",
-            "needed from chapter 6 on; Debian: apt install gcc, macOS: xcode-select --install",
+            "C++ compiler",
+            bool(compiler) or compiled,
+            compiler or "none" + ", and llama.cpp is there already" * compiled,
+            "make course builds llama.cpp with it; Debian, WSL: apt install build-essential, macOS: xcode-select --install",
         ),
         _libraries(),
         Finding("accelerator", True, accelerator or "none; the nano profile needs none"),
@@ -69,7 +70,7 @@ def find_accelerator() -> str:
 
 def fits(findings: list[Finding]) -> dict[str, str]:
     """For each profile "ready", or what it lacks on this machine."""
-    broken = [f.what for f in findings if not f.ok and f.what in ("Python", "libraries", "C compiler")]
+    broken = [f.what for f in findings if not f.ok and f.what in ("Python", "libraries", "C++ compiler")]
     memory, disk = total_memory() / 1e9, shutil.disk_usage(ROOT).free / 1e9
     accelerator = find_accelerator()
     hub = next(f for f in findings if f.what == "model hub")

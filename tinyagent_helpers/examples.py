@@ -53,16 +53,17 @@ def training_pairs(
     joins: float = JOINS,
     all_tools: float = ALL_TOOLS,
     tools: Mapping[str, Tool] = MAC_TOOLS,
+    joined: float = TWO_IN_ONE,
 ) -> list[Pair]:
     """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan.
 
     `all_tools`: the share of plans learned with every tool shown; the others show at most `negatives` of `tools` that are
-    not needed. Rows for other tools than the Mac's have no observations, so they want `joins` 0.
+    not needed. `joined`: how often a plan is learned from two requests in one, where they can be. Rows for other tools than the Mac's have no observations, so they want `joins` 0.
     """
     pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:
         alone = shown_tools(row["tools"], rng, negatives, all_tools, tools)
-        both = two_in_one(row, rng.choice(rows), rng, tools) if rng.random() < TWO_IN_ONE else None
+        both = two_in_one(row, rng.choice(rows), rng, tools) if rng.random() < joined else None
         asked, shown = (both, shown_tools(both["tools"], rng, negatives, all_tools, tools)) if both else (row, alone)
         examples = index.nearest(asked["request"], template.examples, shown) if index else ()
         pairs.append(plan_pair(asked, template, shown, examples))

@@ -1,7 +1,8 @@
-"""All that a room without a network needs, in one archive: the course as it was committed, with data and models, and a wheel of
-every package, llama.cpp compiled. It installs on machines like the one that packed it."""
+"""All that a room without a network needs, in one archive: the course as it was committed, a git checkout with data and models,
+and a wheel of every package, llama.cpp compiled. It installs on machines like the one that packed it."""
 
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -27,17 +28,19 @@ def pack(folder: Path) -> Path:
     """
     machine = f"{platform.system()}-{platform.machine()}-python{sys.version_info.major}.{sys.version_info.minor}"
     target = make_folder(folder) / f"tinyagent-course-{machine}.tar"
-    wheels = make_folder(folder / "wheels")
+    wheels, course = make_folder(folder / "wheels"), folder / "tinyagent-course"
     _wheels(wheels)
-    files = _run("git", "ls-files", "-z").split("\0")
+    shutil.rmtree(course, ignore_errors=True)
+    _run("git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(course))
+    _run("git", "-C", str(course), "remote", "remove", "origin")
     part = target.with_suffix(".part")
     with tarfile.open(part, "w") as archive:
-        for name in sorted(filter(None, files)):
-            archive.add(ROOT / name, f"tinyagent-course/{name}")
+        archive.add(course, course.name)
         for wheel in sorted(wheels.glob("*.whl")):
-            archive.add(wheel, f"tinyagent-course/wheels/{wheel.name}")
-        archive.add(_how(folder, target.name), "tinyagent-course/OFFLINE.txt")
+            archive.add(wheel, f"{course.name}/wheels/{wheel.name}")
+        archive.add(_how(folder, target.name), f"{course.name}/OFFLINE.txt")
     part.replace(target)
+    shutil.rmtree(course)
     return target
 
 

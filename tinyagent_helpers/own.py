@@ -7,6 +7,7 @@ and their plans, in the format of the made-up APIs (see `apis`): [values] and [[
 import importlib.util
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,11 +18,18 @@ from tinyagent_helpers.curriculum import domain_words, new_values
 from tinyagent_helpers.teacher import Pattern, ScenarioError, share
 from tinyagent_helpers.times import FORMAT
 from tinyagent_helpers.tools import Tool, toolset
+from tinyagent_helpers.training import SETTINGS
 
 HOME = DATA / "capstone" / "home"
-HELD_OUT = 0.2  # of the ways to ask are never trained on
+TESTED, VALIDATED = 0.2, 0.15  # of the ways to ask are kept from training, for tests and for choices
 NEW_VALUES = 0.3  # of the requests in training name things that nobody has named before
 MAX_REPEATS = 200
+OWN = {  # fine-tuning that goes on from the Mac's planner; tools are found first, so few that are not needed are shown
+    "nano": replace(SETTINGS["nano"], rows=1_200, rate=0.006, negatives=2, all_tools=0, weight_decay=0.1),
+    "laptop": replace(SETTINGS["laptop"], rows=3_000, epochs=1, all_tools=0),
+    "gpu": replace(SETTINGS["gpu"], rows=8_000, epochs=1, all_tools=0),
+    "paper": replace(SETTINGS["paper"], rows=8_000, epochs=1, all_tools=0),
+}
 
 
 def load_own(folder: Path) -> Domain:
@@ -61,17 +69,20 @@ def load_tools(path: Path) -> dict[str, Tool]:
 
 
 def draw_rows(domain: Domain, train: int, others: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Distinct requests with their plans: `train`, and `others` each for `validation`, `test_draws` (ways to ask that training
-    has seen, with other values) and `test_patterns` (ways that it has not).
+    """Distinct requests with their plans: `train`, and `others` each for `test_draws` (ways to ask that training has seen, with
+    other values), `test_patterns` (ways that it has not) and `validation` (ways that neither has).
 
     Raises:
         InputError: there are too few different requests.
     """
-    held_out = [pattern for pattern in domain.patterns if share("pattern:" + pattern.id) >= 1 - HELD_OUT]
-    seen = [pattern for pattern in domain.patterns if pattern not in held_out]
+    parts = {"train": [], "validation": [], "test_patterns": []}
+    for pattern in domain.patterns:
+        place = share("pattern:" + pattern.id)
+        kept = "test_patterns" if place < TESTED else "validation" if place < TESTED + VALIDATED else "train"
+        parts[kept].append(pattern)
     rng, taken = Random(f"own-{seed}"), set()
-    wanted = {"test_patterns": (held_out, others), "test_draws": (seen, others), "validation": (seen, others)}
-    wanted["train"] = (seen, train)
+    wanted = {split: (parts[split], others) for split in ("test_patterns", "validation")}
+    wanted |= {"test_draws": (parts["train"], others), "train": (parts["train"], train)}
     return {split: _rows(domain, split, patterns, count, rng, taken) for split, (patterns, count) in wanted.items()}
 
 

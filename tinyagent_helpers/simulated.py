@@ -119,7 +119,7 @@ def importance(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs
         layer, key = model.get_submodule(name.removesuffix(".weight")), names.get_name(name, try_suffixes=(".weight",))
 
         def note(_: Any, inputs: tuple[Tensor], key: str = key) -> None:
-            sums.setdefault(key, []).append(inputs[0][0].double().square().mean(0))
+            sums.setdefault(key, []).append(inputs[0][0].cpu().double().square().mean(0))
 
         hooks.append(layer.register_forward_pre_hook(note))
     next_tokens(model, tokenizer, pairs)

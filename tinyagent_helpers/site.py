@@ -35,13 +35,33 @@ def build_site(profile: str) -> Path:
     Raises:
         InputError: a notebook was not executed, or a page has a broken link or another mistake.
     """
+    return render("html", gather(profile), stage(profile, "site") / "html")
+
+
+def render(builder: str, source: Path, target: Path) -> Path:
+    """Let Sphinx make `target` anew of the pages in `source`.
+
+    Raises:
+        InputError: it has something to object to.
+    """
     from sphinx.cmd.build import build_main
 
-    source, target = gather(profile), stage(profile, "site") / "html"
     shutil.rmtree(target, ignore_errors=True)
-    if build_main(["-b", "html", "-q", "-W", "--keep-going", "-c", str(DOCS), str(source), str(target)]):
+    if build_main(["-b", builder, "-q", "-W", "--keep-going", "-c", str(DOCS), str(source), str(target)]):
         raise InputError(f"{target} is not as it should be; Sphinx says above what is wrong")
     return target
+
+
+def executed(profile: str, path: Path) -> Path:
+    """The copy of a notebook that the course has executed.
+
+    Raises:
+        InputError: there is none.
+    """
+    copy = stage(profile, "course") / path.name
+    if not copy.exists():
+        raise InputError(f"{copy} is not there; run tinyagent course first")
+    return copy
 
 
 def gather(profile: str) -> Path:
@@ -50,10 +70,7 @@ def gather(profile: str) -> Path:
     shutil.rmtree(source, ignore_errors=True)
     make_folder(source)
     for path in notebooks():
-        executed = stage(profile, "course") / path.name
-        if not executed.exists():
-            raise InputError(f"{executed} is not there; run tinyagent course first")
-        write_text(source / path.name, executed.read_text(encoding="utf-8"))
+        shutil.copy(executed(profile, path), source / path.name)
     texts = [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"]
     for path in texts:
         shutil.copy(path, source / path.name)

@@ -3,6 +3,7 @@
 from tinyagent_helpers.checks.early import (
     ex_00_1,
     ex_00_2,
+    ex_00_3,
     ex_01_1,
     ex_01_2,
     ex_01_3,
@@ -29,11 +30,14 @@ from tinyagent_helpers.checks.later import (
     ex_08_1,
     ex_08_2,
     ex_08_3,
+    ex_09_1,
+    ex_09_2,
 )
 
 __all__ = [
     "ex_00_1",
     "ex_00_2",
+    "ex_00_3",
     "ex_01_1",
     "ex_01_2",
     "ex_01_3",
@@ -58,4 +62,6 @@ __all__ = [
     "ex_08_1",
     "ex_08_2",
     "ex_08_3",
+    "ex_09_1",
+    "ex_09_2",
 ]

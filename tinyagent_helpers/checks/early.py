@@ -4,10 +4,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from tinyagent_helpers.artifacts import DATA, read_jsonl
 from tinyagent_helpers.checks.verdict import Hint, Untouched, call, exercise
 from tinyagent_helpers.plans import PlanError, parse_plan
 from tinyagent_helpers.scoring import arguments_agree, success
 from tinyagent_helpers.tools import Tool
+
+LONGER = 0.05  # how much longer plans may take if few steps run at once
 
 
 def _plan(text: Any):
@@ -50,6 +53,24 @@ def ex_00_2(answer: str) -> str:
     if not arguments_agree(plan, gold):
         raise Hint("The steps are right; compare the names and the message with the request.")
     return "The same graph, the same arguments."
+
+
+@exercise
+def ex_00_3(answer: int, time_for: Callable) -> str:
+    """How many steps may run at once, measured on the hand-written requests."""
+    if isinstance(answer, bool) or not isinstance(answer, int) or answer < 1:
+        raise Hint("Give a whole number from 1 on.")
+    plans = [parse_plan(row["plan"]) for row in read_jsonl(DATA / "handwritten" / "dev.jsonl")]
+    longer = [sum(time_for(plan, n) for plan in plans) for n in (answer, max(1, answer - 1), 99)]
+    given, fewer = longer[0] / longer[2] - 1, longer[1] / longer[2] - 1
+    told = (
+        f"With {answer} at once {len(plans)} plans that you had not seen take {given:.1%} longer than without a limit"
+    )
+    if given > LONGER:
+        raise Hint(f"{told}. If your table said less: eight plans are few, so leave some room.")
+    if answer > 1 and fewer <= LONGER:
+        raise Hint(f"{told}, and with one fewer {fewer:.1%}, which is enough.")
+    return f"{told}; with one fewer {fewer:.1%}. Chosen on a few, measured on others: that is how this course goes on."
 
 
 @exercise

@@ -278,3 +278,45 @@ def ex_08_3(answer: dict[str, bool], model: Any, finder: Any) -> str:
     if right[bool(answer["grammar"]), bool(answer["find"])] < max(right.values()) - 1:
         raise Hint(f"Another setting is better by more than one question. Of fifty others: {shown}.")
     return f"Of fifty other questions: {shown}. In irrelevance it is the other way round: what may call nothing is right more often."
+
+
+@exercise
+def ex_09_1(answer: Callable) -> str:
+    """Tool vectors with a tool more."""
+    from tinyagent_helpers.toolrag import ToolVectors, word_vectors
+
+    asked = {"turn_lights": ["lamp on", "lamp off"], "set_heating": ["warmer please", "heat the room"]}
+    fish = ["feed the fish", "give the fish some food"]
+    vectors = ToolVectors.of_usage(word_vectors([*fish, *(text for texts in asked.values() for text in texts)]), asked)
+    made = call(answer, vectors, "feed_fish", fish)
+    if not isinstance(made, ToolVectors) or made.names != ["turn_lights", "set_heating", "feed_fish"]:
+        raise Hint("Return a ToolVectors that knows the two old tools and, behind them, feed_fish.")
+    if vectors.names != ["turn_lights", "set_heating"]:
+        raise Hint(
+            "The vectors that were given know feed_fish now, too; make new ones of theirs: ToolVectors(embed, vectors)."
+        )
+    if made.scores(["some food for the fish"])[0].argmax() != 2:
+        raise Hint("A request about fish does not find the new tool; its vector is the mean of its requests'.")
+    return "No other vector has moved: a tool more is a vector more."
+
+
+@exercise
+def ex_09_2(answer: int, vectors: Any, tools: Any, rows: Any, retriever: Any) -> str:
+    """How many tools to show."""
+    from tinyagent_helpers.toolrag import Best, figures
+
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= len(tools):
+        raise Hint(f"Give a whole number from 1 to {len(tools)}.")
+    requests, needed = [row["request"] for row in rows], [row["tools"] for row in rows]
+    whole = {
+        n: figures(Best(vectors, n, tools).retrieve(requests), needed)["whole set"] for n in range(1, len(tools) + 1)
+    }
+    reference = figures(retriever.retrieve(requests), needed)
+    wanted = reference["whole set"] - 0.05
+    told = f"{answer} tools leave out one that is needed in {1 - whole[answer]:.0%} of the held-out requests"
+    compared = f"the threshold in {1 - reference['whole set']:.0%}, with {reference['tools']:.1f} tools a request"
+    if whole[answer] < wanted:
+        raise Hint(f"{told}, {compared}: show more.")
+    if answer > 3 and whole[answer - 3] >= wanted:
+        raise Hint(f"{told}, {compared}. Three tools fewer would do as well.")
+    return f"{told}, {compared}."

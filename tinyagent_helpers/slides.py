@@ -1,0 +1,76 @@
+"""Slides for a teacher, from the executed notebooks' cells that are tagged `slide`, rendered by Sphinx with reveal.js. No network.
+
+A text's slide shows its heading, its first paragraph and what it asks to predict; everything else that stands before the next
+slide is in the speaker's notes (key S). Of a code cell a slide shows what it printed or drew.
+"""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+
+from tinyagent_helpers.artifacts import make_folder, stage, write_text
+from tinyagent_helpers.course import notebooks
+from tinyagent_helpers.site import executed, render
+
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+INDEX = """# The TinyAgent course: slides
+
+```{{toctree}}
+{chapters}
+```
+"""
+
+
+def build_slides(profile: str) -> Path:
+    """Render the slides of what `tinyagent course` has executed; return the folder of the pages.
+
+    Raises:
+        InputError: a notebook was not executed, or Sphinx finds a mistake.
+    """
+    source = stage(profile, "slides") / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    make_folder(source)
+    for path in notebooks():
+        notebook = slides_of(nbformat.read(executed(profile, path), as_version=4))
+        write_text(source / path.name, nbformat.writes(notebook))
+    write_text(source / "index.md", INDEX.format(chapters="\n".join(path.stem for path in notebooks())))
+    return render("revealjs", source, stage(profile, "slides") / "html")
+
+
+def slides_of(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook in which every slide is a heading, what is shown below it, and notes."""
+    slides, notes, title = [], [], ""
+    for cell in notebook.cells:
+        text = cell.source if cell.cell_type == "markdown" else ""
+        title = next(iter(HEADING.findall(text)), title)
+        tagged = "slide" in cell.metadata.get("tags", ())
+        paragraphs = [part for part in HEADING.sub("", text).split("\n\n") if part.strip()]
+        shown = [part for part in paragraphs if tagged and is_shown(part, paragraphs)]
+        if tagged:
+            slides += [*_notes(notes), _text(f"{'##' if slides else '#'} {title}\n\n" + "\n\n".join(shown))]
+            notes = []
+        if tagged and not text:
+            cell.metadata.tags = ["remove-input"]
+            slides.append(cell)
+        notes += [part for part in paragraphs if part not in shown]
+    notebook.cells = [*slides, *_notes(notes)]
+    return notebook
+
+
+def is_shown(part: str, paragraphs: Sequence[str]) -> bool:
+    """Whether a paragraph of a tagged text is on its slide: what is to be taken away or predicted, and else the first."""
+    if "**Take away" in "".join(paragraphs):
+        return "**Take away" in part
+    return "**Predict" in part or part == paragraphs[0]
+
+
+def _notes(paragraphs: Sequence[str]) -> list[nbformat.NotebookNode]:
+    text = "\n\n".join(paragraphs)
+    return [_text(f"`````{{revealjs-notes}}\n{text}\n`````")] if text else []
+
+
+def _text(source: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_markdown_cell(source)
