@@ -115,14 +115,19 @@ def test_every_link_between_notebooks_leads_somewhere():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Every notebook's two runs, in a folder of its own. Two notebooks at a time with half of the cores each take less time than
+def runs(request, tmp_path_factory):
+    """Two runs of every notebook whose test is to run, in a folder of its own. Two notebooks at a time with half of the cores each take less time than
     one after the other with all; a small machine has no memory for that. The longest come first, and those of which nobody knows."""
     at_once = 2 if doctor.total_memory() > 12e9 and (os.cpu_count() or 1) > 1 else 1
     environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str((os.cpu_count() or 1) // at_once)}
     seconds = {row["notebook"]: row["seconds"] for row in read_json(RESULTS / "course-nano.json")["figures"]}
     with ThreadPoolExecutor(at_once) as pool:
-        longest_first = sorted(NOTEBOOKS, key=lambda path: seconds.get(path.stem, float("inf")), reverse=True)
+        chosen = [
+            item.callspec.params["path"]
+            for item in request.session.items
+            if item.originalname == test_runs_cold_then_warm_and_solved.__name__
+        ]
+        longest_first = sorted(chosen, key=lambda path: seconds.get(path.stem, float("inf")), reverse=True)
         folders = {path: tmp_path_factory.mktemp(path.stem) for path in longest_first}
         yield {path: pool.submit(cold_then_solved, path, folder, environment) for path, folder in folders.items()}
 
@@ -140,7 +145,7 @@ def cold_then_solved(path, folder, environment):
 
 @pytest.mark.minutes
 @each
-def test_runs_cold_and_alone_then_warm_with_its_exercises_solved(path, runs):
+def test_runs_cold_then_warm_and_solved(path, runs):
     printed = runs[path].result()
     assert f"| {path.stem} | ok |" in printed, printed
 

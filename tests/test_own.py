@@ -2,13 +2,16 @@
 
 import shutil
 
+import nbformat
 import pytest
 
+from tinyagent_helpers import course
 from tinyagent_helpers.apis import load_domains
 from tinyagent_helpers.artifacts import ROOT, InputError
 from tinyagent_helpers.examples import training_pairs
 from tinyagent_helpers.own import HOME, draw_rows, load_own, load_tools
 from tinyagent_helpers.plans import fill_in, parse_plan
+from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
 from tinyagent_helpers.tools import MAC_TOOLS
 
@@ -65,3 +68,21 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     (tmp_path / "requests.toml").write_text(scenario.replace("find_lights", "find_lamps"))
     with pytest.raises(InputError, match="find_lamps"):
         load_own(tmp_path)
+
+
+@pytest.mark.minutes
+def test_the_notebook_makes_an_assistant_of_tools_that_it_does_not_know(tmp_path, monkeypatch):
+    """On few requests, as this is about whether it runs; what it gives on many is in data/results."""
+    [path] = course.notebooks(["09"])
+    notebook, usual = nbformat.read(path, as_version=4), "settings, OTHERS = replace(OWN[PROFILE], seed=SEED), 60"
+    [cell] = [cell for cell in notebook.cells if usual in cell.source]
+    cell.source = cell.source.replace(usual, "settings, OTHERS = replace(OWN[PROFILE], seed=SEED, rows=120), 12")
+    nbformat.write(notebook, tmp_path / path.name)
+    monkeypatch.setattr(course, "NOTEBOOKS", tmp_path)
+    monkeypatch.setenv("TINYAGENT_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("TINYAGENT_OWN", str(SETS[1]))
+    [outcome] = course.run_course(PROFILES["nano"], [], False, lambda line: None)
+    assert not outcome.error, outcome.error
+    printed = (tmp_path / "artifacts" / "nano" / "course" / path.name).read_text()
+    assert "find_member" in printed and "find_lights" not in printed
+    assert (tmp_path / "artifacts" / "nano" / "own" / "library" / "adapter-Q4_0.gguf").exists()

@@ -23,6 +23,7 @@ def site(tmp_path_factory):
             build_site("nano")
         for path in notebooks():
             shutil.copy(path, stage("nano", "course") / path.name)
+        patch.setenv("GITHUB_REPOSITORY", "somebody/course")
         yield build_site("nano")
 
 
@@ -37,6 +38,11 @@ def test_every_chapter_and_text_is_a_page_and_links_lead_somewhere(site):
                 assert (site / name).parent.joinpath(target).exists(), f"{name}: {link}"
         loaded = re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="(https?:[^"]+)"', text)
         assert not loaded, f"{name} fetches {loaded}"
+        assert "$$" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.DOTALL), (
+            f"{name} has a formula that is not drawn"
+        )
+    assert pages["04_toolrag.html"].count("<math") > 5
+    assert "github/somebody/course/blob/main/notebooks/00_tour.ipynb" in pages["00_tour.html"]
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; on Debian: apt install chromium")

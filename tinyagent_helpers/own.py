@@ -6,6 +6,7 @@ and their plans, in the format of the made-up APIs (see `apis`): [values] and [[
 
 import importlib.util
 import inspect
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,16 @@ TESTED, VALIDATED = 0.2, 0.15  # of the ways to ask are kept from training, for 
 NEW_VALUES = 0.3  # of the requests in training name things that nobody has named before
 MAX_REPEATS = 200
 OWN = {  # fine-tuning that goes on from the Mac's planner; tools are found first, so few that are not needed are shown
-    "nano": replace(SETTINGS["nano"], rows=1_200, rate=0.006, negatives=2, all_tools=0, weight_decay=0.1),
+    "nano": replace(SETTINGS["nano"], rows=1_200, rate=0.005, negatives=2, all_tools=0, weight_decay=0.1),
     "laptop": replace(SETTINGS["laptop"], rows=3_000, epochs=1, all_tools=0),
     "gpu": replace(SETTINGS["gpu"], rows=8_000, epochs=1, all_tools=0),
     "paper": replace(SETTINGS["paper"], rows=8_000, epochs=1, all_tools=0),
 }
+
+
+def own_folder() -> Path:
+    """The folder that the environment variable TINYAGENT_OWN names, or else the home that ships."""
+    return Path(os.environ.get("TINYAGENT_OWN", HOME)).resolve()
 
 
 def load_own(folder: Path) -> Domain:

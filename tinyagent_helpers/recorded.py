@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tinyagent_helpers.agent import Round
-from tinyagent_helpers.artifacts import DATA, InputError, read_jsonl
+from tinyagent_helpers.artifacts import DATA, read_jsonl
 from tinyagent_helpers.joins import Join
 from tinyagent_helpers.plans import Plan, fill_in
 from tinyagent_helpers.times import FORMAT
@@ -36,21 +36,6 @@ def load_recordings(path: Path = TOUR) -> list[Recording]:
         Recording(r["request"], datetime.strptime(r["now"], FORMAT), (r["plan"], *r.get("replans", ())), r["answer"])
         for r in rows
     ]
-
-
-def find_recording(request: str, recordings: Sequence[Recording]) -> Recording:
-    """The recording of a request, whatever its case and punctuation.
-
-    Raises:
-        InputError: it was not recorded; the message lists those that were.
-    """
-    by_words = {_words(r.request): r for r in recordings}
-    if recording := by_words.get(_words(request)):
-        return recording
-    known = "\n  ".join(r.request for r in recordings)
-    raise InputError(
-        f"the recorded planner knows only these {len(recordings)} requests; tinyagent ask has one that knows more:\n  {known}"
-    )
 
 
 class RecordedPlanner:
@@ -86,7 +71,3 @@ class RecordedJoiner:
 
 def _observations(last: Round) -> Mapping[int, str]:
     return {step.id: step.observation for step in last.steps}
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -35,7 +35,7 @@ from tinyagent_helpers.planner import ModelPlanner
 from tinyagent_helpers.plans import END_OF_PLAN
 from tinyagent_helpers.prompts import HOW_TO_JOIN, WHAT_A_PLAN_IS
 
-LOOPBACK, PORT, NAME = "127.0.0.1", 8321, "tinyagent"
+LOOPBACK, NAME = "127.0.0.1", "tinyagent"
 STOPS_WITHIN = 10.0  # seconds
 CACHE = 512 << 20  # bytes of prompts that stay read
 OPENINGS = (WHAT_A_PLAN_IS[0].partition("{")[0], HOW_TO_JOIN)  # how the template's prompts begin

@@ -1,14 +1,25 @@
 """The course as a site: the executed notebooks and the texts in docs/, rendered by Sphinx and myst-nb. Neither building it nor
 reading it needs a network."""
 
+import os
 import re
 import shutil
 from pathlib import Path
+
+import nbformat
 
 from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, stage, write_text
 from tinyagent_helpers.course import SOLUTIONS, notebooks
 
 DOCS = ROOT / "docs"
+COLAB = """[Open this chapter in Colab](https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}), and run this there first:
+
+```
+!git clone --depth 1 https://github.com/{repository} course && pip install -q -r course/requirements.txt
+!pip install -q --no-deps -r course/requirements-bfcl.txt
+%cd course/notebooks
+```
+"""
 INDEX = """# The TinyAgent course
 
 {about}
@@ -65,12 +76,17 @@ def executed(profile: str, path: Path) -> Path:
 
 
 def gather(profile: str) -> Path:
-    """A folder with everything that becomes a page."""
+    """A folder with everything that becomes a page. On GitHub, which names its repository, chapters say how to open them in Colab."""
+    repository = os.environ.get("GITHUB_REPOSITORY", "")
     source = stage(profile, "site") / "source"
     shutil.rmtree(source, ignore_errors=True)
     make_folder(source)
     for path in notebooks():
-        shutil.copy(executed(profile, path), source / path.name)
+        notebook = nbformat.read(executed(profile, path), as_version=4)
+        if repository:
+            link = COLAB.format(repository=repository, name=path.name)
+            notebook.cells.insert(1, nbformat.v4.new_markdown_cell(link))
+        write_text(source / path.name, nbformat.writes(notebook))
     texts = [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"]
     for path in texts:
         shutil.copy(path, source / path.name)
