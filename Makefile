@@ -20,7 +20,7 @@ slides: $(VENV)/installed
 	$(BIN)/python -m tinyagent_helpers slides --profile $(PROFILE)
 
 offline: $(VENV)/installed
-	$(BIN)/python -m tinyagent_helpers offline
+	$(BIN)/python -m tinyagent_helpers offline $(if $(PLATFORMS),--platform $(PLATFORMS))
 
 $(VENV)/installed: requirements.txt requirements-bfcl.txt pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: the course needs 3.11 or 3.12. Try make course PYTHON=python3.11")'

@@ -172,6 +172,13 @@ def _parser() -> argparse.ArgumentParser:
 
     offline = subcommands.add_parser("offline", help="pack the course and every wheel for rooms without a network")
     offline.add_argument("--output", type=Path, metavar="DIR", help="by default artifacts/<profile>/offline")
+    offline.add_argument(
+        "--platform",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="also macos-arm64, linux-x86_64 or linux-aarch64 (wants uv)",
+    )
     offline.set_defaults(run=course_commands.run_offline)
 
     latency = subcommands.add_parser(

@@ -63,7 +63,7 @@ def run_offline(options: argparse.Namespace) -> int:
     """Pack everything that a room without a network needs."""
     from tinyagent_helpers.offline import pack
 
-    archive = pack(options.output or stage("nano", "offline"))
+    archive = pack(options.output or stage("nano", "offline"), options.platform)
     print(f"{archive}: {archive.stat().st_size / 1e9:.2f} GB; OFFLINE.txt in it says how to install it")
     return 0
 

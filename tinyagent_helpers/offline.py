@@ -1,27 +1,49 @@
 """All that a room without a network needs, in one archive: the course as it was committed, a git checkout with data and models,
-and a wheel of every package, llama.cpp compiled. It installs on machines like the one that packed it."""
+and a wheel of every package, llama.cpp compiled. It installs on machines like the one that packed it, and on those of the
+platforms that were named; there llama.cpp is compiled from its source."""
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, write_text
 
-HOW = """To install without a network (Python {python} on {machine}, {system}):
+PLATFORMS = {  # uv's name, and the tags of wheels that run there
+    "macos-arm64": ("aarch64-apple-darwin", [f"macosx_{version}_0_arm64" for version in range(14, 10, -1)]),
+    "linux-x86_64": ("x86_64-manylinux_2_28", [f"manylinux_2_{n}_x86_64" for n in (28, 27, 26, 24, 17, 12, 5)]),
+    "linux-aarch64": ("aarch64-manylinux_2_28", [f"manylinux_2_{n}_aarch64" for n in (28, 27, 26, 24, 17)]),
+}
+OLD_TAGS = {"macos-arm64": ["macosx_10_9_universal2"], "linux-x86_64": ["manylinux2014_x86_64", "manylinux1_x86_64"]}
+BUILD = (
+    "setuptools",
+    "wheel",
+    "scikit-build-core",
+    "cmake",
+    "ninja",
+    "packaging",
+    "pathspec",
+)  # for what is compiled there
+# any processor of the last ten years, not only the one that compiles
+PIP = sys.executable, "-m", "pip", "--disable-pip-version-check"
+GENERIC = "-DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF -DGGML_NATIVE=OFF"
+HOW = """To install without a network (Python {python} on {machines}):
 
     tar xf {name}
     cd tinyagent-course
     PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels make course
 
-Everything that make says in the README works then. Machines of another kind need an archive of their own: run make offline on one.
+Everything that make says in the README works then. Other machines need another archive: make offline on one of them, or with
+PLATFORMS="{known}".
 """
 
 
-def pack(folder: Path) -> Path:
-    """Write the archive into a folder; return its path.
+def pack(folder: Path, platforms: Sequence[str] = ()) -> Path:
+    """Write the archive into a folder, for this machine and the `PLATFORMS` named; return its path.
 
     Raises:
         InputError: the course is not a git checkout, or a wheel cannot be had.
@@ -30,15 +52,17 @@ def pack(folder: Path) -> Path:
     target = make_folder(folder) / f"tinyagent-course-{machine}.tar"
     wheels, course = make_folder(folder / "wheels"), folder / "tinyagent-course"
     _wheels(wheels)
+    for name in platforms:
+        _wheels_elsewhere(name, wheels)
     shutil.rmtree(course, ignore_errors=True)
     _run("git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(course))
     _run("git", "-C", str(course), "remote", "remove", "origin")
     part = target.with_suffix(".part")
     with tarfile.open(part, "w") as archive:
         archive.add(course, course.name)
-        for wheel in sorted(wheels.glob("*.whl")):
+        for wheel in sorted(wheels.iterdir()):
             archive.add(wheel, f"{course.name}/wheels/{wheel.name}")
-        archive.add(_how(folder, target.name), f"{course.name}/OFFLINE.txt")
+        archive.add(_how(folder, target.name, platforms), f"{course.name}/OFFLINE.txt")
     part.replace(target)
     shutil.rmtree(course)
     return target
@@ -49,20 +73,40 @@ def _wheels(folder: Path) -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pinned = folder.parent / "requirements.txt"
     write_text(pinned, "\n".join(line for line in lines if not line.startswith("-e")) + "\n")
-    pip = sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(folder)
-    _run(*pip, "-r", str(pinned), "setuptools", "wheel")
+    pip = *PIP, "wheel", "--quiet", "--no-cache-dir", "--wheel-dir", str(folder)
+    _run(*pip, "-r", str(pinned), *BUILD, CMAKE_ARGS=GENERIC)
     _run(*pip, "--no-deps", "-r", str(ROOT / "requirements-bfcl.txt"))
 
 
-def _how(folder: Path, name: str) -> Path:
-    system = f"{platform.system()} {platform.release()}"
-    path = folder / "OFFLINE.txt"
-    write_text(path, HOW.format(python=platform.python_version(), machine=platform.machine(), system=system, name=name))
-    return path
+def _wheels_elsewhere(name: str, folder: Path) -> None:
+    """The wheels of another platform, and the sources of what has none. uv says what the requirements mean there.
+
+    Raises:
+        InputError: the platform is not known, uv is not there, or something cannot be had.
+    """
+    if name not in PLATFORMS or not shutil.which("uv"):
+        raise InputError(f"{name!r} needs uv (pip install uv) and to be one of {', '.join(PLATFORMS)}")
+    uvs_name, tags = PLATFORMS[name]
+    version, exact = f"3.{sys.version_info.minor}", folder.parent / f"{name}.txt"
+    target = "--python-platform", uvs_name, "--python-version", version, "--no-header", "--no-annotate"
+    sources = str(folder.parent / "requirements.txt"), "--output-file", str(exact)
+    _run("uv", "pip", "compile", "--quiet", *sources, *target, MACOSX_DEPLOYMENT_TARGET="14.0")
+    places = [part for tag in [*tags, *OLD_TAGS.get(name, ())] for part in ("--platform", tag)]
+    pip = *PIP, "download", "--quiet", "--no-deps", "--python-version", version, *places, "--dest", str(folder)
+    _run(*pip, "-r", str(exact), *BUILD)
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def _how(folder: Path, name: str, platforms: Sequence[str]) -> Path:
+    machines = [f"{platform.system()} {platform.release()}, {platform.machine()}", *platforms]
+    text = HOW.format(
+        python=platform.python_version(), machines="; ".join(machines), name=name, known=" ".join(PLATFORMS)
+    )
+    write_text(folder / "OFFLINE.txt", text)
+    return folder / "OFFLINE.txt"
+
+
+def _run(*command: str, **environment: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise InputError(f"{' '.join(command[:4])} ... failed: {''.join(last)}")
