@@ -16,9 +16,12 @@ def test_the_archive_holds_the_course_and_its_wheels(tmp_path, monkeypatch):
     with tarfile.open(archive) as packed:
         names = packed.getnames()
         how = packed.extractfile("tinyagent-course/OFFLINE.txt").read().decode()
-    committed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
-    assert {f"tinyagent-course/{name}" for name in committed if name} <= set(names)
+    committed = subprocess.run(
+        ["git", "ls-tree", "-r", "-z", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert {f"tinyagent-course/{name}" for name in committed.stdout.split("\0") if name} <= set(names)
     assert "tinyagent-course/wheels/torch-1-py3-none-any.whl" in names
+    assert "tinyagent-course/.git/HEAD" in names, "reset needs it"
     assert archive.name in how and "PIP_NO_INDEX=1" in how and not list(tmp_path.glob("*.part"))
 
 
@@ -28,3 +31,19 @@ def test_what_cannot_be_packed_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(InputError, match="failed"):
         offline.pack(tmp_path / "out")
+
+
+def test_a_platform_that_is_not_known_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(offline, "_wheels", lambda folder: None)
+    with pytest.raises(InputError, match="'amiga' needs uv .* one of macos-arm64"):
+        offline.pack(tmp_path, ["amiga"])
+
+
+def test_wheels_of_another_platform_are_asked_for_by_its_tags(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(offline.shutil, "which", lambda name: name)
+    monkeypatch.setattr(offline, "_run", lambda *command, **environment: asked.append(command))
+    offline._wheels_elsewhere("macos-arm64", tmp_path / "wheels")
+    resolve, download = asked
+    assert resolve[:3] == ("uv", "pip", "compile") and "aarch64-apple-darwin" in resolve
+    assert "macosx_14_0_arm64" in download and "--no-deps" in download and "scikit-build-core" in download

@@ -13,23 +13,21 @@ from pathlib import Path
 
 from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, write_text
 
-PLATFORMS = {  # uv's name, and the tags of wheels that run there
-    "macos-arm64": ("aarch64-apple-darwin", [f"macosx_{version}_0_arm64" for version in range(14, 10, -1)]),
-    "linux-x86_64": ("x86_64-manylinux_2_28", [f"manylinux_2_{n}_x86_64" for n in (28, 27, 26, 24, 17, 12, 5)]),
-    "linux-aarch64": ("aarch64-manylinux_2_28", [f"manylinux_2_{n}_aarch64" for n in (28, 27, 26, 24, 17)]),
-}
-OLD_TAGS = {"macos-arm64": ["macosx_10_9_universal2"], "linux-x86_64": ["manylinux2014_x86_64", "manylinux1_x86_64"]}
-BUILD = (
-    "setuptools",
-    "wheel",
-    "scikit-build-core",
-    "cmake",
-    "ninja",
-    "packaging",
-    "pathspec",
-)  # for what is compiled there
-# any processor of the last ten years, not only the one that compiles
 PIP = sys.executable, "-m", "pip", "--disable-pip-version-check"
+PLATFORMS = {  # uv's name, and the tags of wheels that run there
+    "macos-arm64": ("aarch64-apple-darwin", ["macosx_14_0_arm64", "macosx_10_9_universal2"]),
+    "linux-x86_64": (
+        "x86_64-manylinux_2_28",
+        [f"manylinux_2_{n}_x86_64" for n in (28, 27, 26, 24, 17, 12, 5)] + ["manylinux2014_x86_64"],
+    ),
+    "linux-aarch64": (
+        "aarch64-manylinux_2_28",
+        [f"manylinux_2_{n}_aarch64" for n in (28, 27, 26, 24, 17)] + ["manylinux2014_aarch64"],
+    ),
+}
+# what is compiled on another platform needs these
+BUILD = ("setuptools", "wheel", "scikit-build-core", "cmake", "ninja", "packaging", "pathspec")
+# for processors of the last ten years, not only for the one that compiles
 GENERIC = "-DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF -DGGML_NATIVE=OFF"
 HOW = """To install without a network (Python {python} on {machines}):
 
@@ -91,7 +89,7 @@ def _wheels_elsewhere(name: str, folder: Path) -> None:
     target = "--python-platform", uvs_name, "--python-version", version, "--no-header", "--no-annotate"
     sources = str(folder.parent / "requirements.txt"), "--output-file", str(exact)
     _run("uv", "pip", "compile", "--quiet", *sources, *target, MACOSX_DEPLOYMENT_TARGET="14.0")
-    places = [part for tag in [*tags, *OLD_TAGS.get(name, ())] for part in ("--platform", tag)]
+    places = [part for tag in tags for part in ("--platform", tag)]
     pip = *PIP, "download", "--quiet", "--no-deps", "--python-version", version, *places, "--dest", str(folder)
     _run(*pip, "-r", str(exact), *BUILD)
 
