@@ -1,7 +1,9 @@
 """How Sphinx renders the course, see `tinyagent site` and `tinyagent slides`. Nothing is executed here, and nothing is fetched."""
 
-from docutils.nodes import SkipNode
+from docutils.nodes import Element, SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 project = "The TinyAgent course"
 author = copyright = "The authors of the TinyAgent course"
@@ -29,11 +31,11 @@ revealjs_script_conf = {"slideNumber": True, "hash": True, "transition": "none",
 revealjs_script_plugins = [{"name": "RevealNotes", "src": "revealjs/plugin/notes/notes.js"}]
 
 
-def setup(app):
+def setup(app: Sphinx) -> None:
     """Formulas as MathML, which browsers draw by themselves."""
     app.add_html_math_renderer("mathml", (_write_math, None), (_write_math, None))
 
 
-def _write_math(writer, node):
+def _write_math(writer: HTML5Translator, node: Element) -> None:
     writer.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
     raise SkipNode

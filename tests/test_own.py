@@ -1,6 +1,7 @@
 """Assistants of one's own: two tool sets, and what is wrong with a third."""
 
 import shutil
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -9,7 +10,7 @@ from tinyagent_helpers import course
 from tinyagent_helpers.apis import load_domains
 from tinyagent_helpers.artifacts import ROOT, InputError
 from tinyagent_helpers.examples import training_pairs
-from tinyagent_helpers.own import HOME, draw_rows, load_own, load_tools
+from tinyagent_helpers.own import HOME, OWN, draw_rows, load_own, load_tools, own_folder
 from tinyagent_helpers.plans import fill_in, parse_plan
 from tinyagent_helpers.profiles import PROFILES
 from tinyagent_helpers.prompts import NANO_TEMPLATE
@@ -57,7 +58,13 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     (tmp_path / "tools.py").write_text("def f(x):\n    '''Do.'''\n")
     with pytest.raises(InputError, match="'x' has no type hint"):
         load_own(tmp_path)
+    (tmp_path / "tools.py").write_text("def f(x: str) -> str:\n    return x\n")
+    with pytest.raises(InputError, match="f needs a docstring"):
+        load_own(tmp_path)
     shutil.copy(HOME / "tools.py", tmp_path)
+    (tmp_path / "requests.toml").write_text("[values]\nfloor = [1, 2]\n")
+    with pytest.raises(InputError, match="floor in \\[values\\] should be a list of texts"):
+        load_own(tmp_path)
     (tmp_path / "requests.toml").write_text("[values]\n")
     with pytest.raises(InputError, match="no \\[\\[scenario\\]\\]"):
         load_own(tmp_path)
@@ -68,6 +75,28 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     (tmp_path / "requests.toml").write_text(scenario.replace("find_lights", "find_lamps"))
     with pytest.raises(InputError, match="find_lamps"):
         load_own(tmp_path)
+
+
+@pytest.mark.parametrize("profile", OWN)
+def test_the_home_has_enough_requests_for_every_profile(profile):
+    assert len(draw_rows(load_own(HOME), OWN[profile].rows, 60, seed=0)["train"]) == OWN[profile].rows
+
+
+def test_too_few_ways_to_ask_are_said():
+    domain = load_own(HOME)
+    with pytest.raises(InputError, match="no way to ask is left for (validation|test_patterns)"):
+        draw_rows(replace(domain, patterns=domain.patterns[:1]), 10, 5, seed=0)
+
+
+def test_a_folder_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.delenv("TINYAGENT_OWN", raising=False)
+    assert own_folder() == HOME
+    monkeypatch.setenv("TINYAGENT_OWN", str(tmp_path))
+    assert own_folder() == tmp_path
+    for wrong in ("tests/capstone/library", str(tmp_path / "missing")):
+        monkeypatch.setenv("TINYAGENT_OWN", wrong)
+        with pytest.raises(InputError, match="give the whole path"):
+            own_folder()
 
 
 @pytest.mark.minutes

@@ -91,7 +91,7 @@ def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch):
     (broken / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read"):
         load_classifier(broken)
-    monkeypatch.setattr(quick_classifier, "tools_hash", lambda tools: "other")
+    monkeypatch.setattr(quick_classifier, "tools_hash", lambda: "other")
     with pytest.raises(InputError, match="described otherwise"):
         load_classifier(trained[0])
     with pytest.raises(InputError, match="run tinyagent synthesize"):

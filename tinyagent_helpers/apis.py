@@ -101,6 +101,11 @@ def domain_of(path: Path, tools: Mapping[str, Tool]) -> Domain:
     values = found.get("values", {})
     if clash := set(values) & KINDS:
         raise ScenarioError(f"{path.name}: the kinds {sorted(clash)} exist already; name your own otherwise")
+    for kind, texts in values.items():
+        if not (texts and isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+            raise ScenarioError(
+                f"{path.name}: {kind} in [values] should be a list of texts, numbers in quotation marks"
+            )
     if not found.get("scenario"):
         raise ScenarioError(f"{path.name}: there is no [[scenario]] in it")
     patterns = [pattern for scenario in found["scenario"] for pattern in _patterns(path, scenario, values)]

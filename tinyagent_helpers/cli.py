@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     reset.set_defaults(run=course_commands.run_reset)
 
     offline = subcommands.add_parser("offline", help="pack the course and every wheel for rooms without a network")
-    offline.add_argument("--output", type=Path, metavar="DIR", help="by default artifacts/<profile>/offline")
+    offline.add_argument("--output", type=Path, metavar="DIR", help="by default artifacts/nano/offline")
     offline.add_argument(
         "--platform",
         nargs="+",

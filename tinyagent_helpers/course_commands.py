@@ -70,11 +70,8 @@ def run_offline(options: argparse.Namespace) -> int:
 
 def run_reset(options: argparse.Namespace) -> int:
     """Take chapters back to their start."""
-    from tinyagent_helpers.course import notebooks
     from tinyagent_helpers.reset import reset_chapter
 
-    for notebook in notebooks(options.chapters):
-        print(
-            f"{notebook.stem} is as it was; what it left and what you typed: {reset_chapter(options.profile, notebook)}"
-        )
+    for chapter in options.chapters:
+        print(f"{chapter} is as it was; what it left and what you typed: {reset_chapter(options.profile, chapter)}")
     return 0

@@ -58,7 +58,8 @@ def training_pairs(
     """For every row a plan to write, and for some a join or, after a failure, a join and perhaps a second plan.
 
     `all_tools`: the share of plans learned with every tool shown; the others show at most `negatives` of `tools` that are
-    not needed. `joined`: how often a plan is learned from two requests in one, where they can be. Rows for other tools than the Mac's have no observations, so they want `joins` 0.
+    not needed. `joined`: how often a plan is learned from two requests in one, where they can be. Rows for other tools than
+    the Mac's have no observations, so they want `joins` 0.
     """
     pairs, rng, rows = [], Random(f"pairs-{seed}"), list(rows)
     for row in rows:

@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tinyagent_helpers.artifacts import ROOT, InputError, make_folder, write_text
 
@@ -33,9 +34,9 @@ HOW = """To install without a network (Python {python} on {machines}):
 
     tar xf {name}
     cd tinyagent-course
-    PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels make course
+    PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels make course PYTHON=python{python}
 
-Everything that make says in the README works then. Other machines need another archive: make offline on one of them, or with
+(The folder's path must have no space in it.) Everything that make says in the README works then. Other machines need another archive: make offline on one of them, or with
 PLATFORMS="{known}".
 """
 
@@ -44,68 +45,63 @@ def pack(folder: Path, platforms: Sequence[str] = ()) -> Path:
     """Write the archive into a folder, for this machine and the `PLATFORMS` named; return its path.
 
     Raises:
-        InputError: the course is not a git checkout, or a wheel cannot be had.
+        InputError: a platform is not known, the course is not a git checkout, or a wheel cannot be had.
     """
-    machine = f"{platform.system()}-{platform.machine()}-python{sys.version_info.major}.{sys.version_info.minor}"
-    target = make_folder(folder) / f"tinyagent-course-{machine}.tar"
-    wheels, course = make_folder(folder / "wheels"), folder / "tinyagent-course"
-    _wheels(wheels)
-    for name in platforms:
-        _wheels_elsewhere(name, wheels)
-    shutil.rmtree(course, ignore_errors=True)
-    _run("git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(course))
-    _run("git", "-C", str(course), "remote", "remove", "origin")
-    part = target.with_suffix(".part")
-    with tarfile.open(part, "w") as archive:
-        archive.add(course, course.name)
-        for wheel in sorted(wheels.iterdir()):
-            archive.add(wheel, f"{course.name}/wheels/{wheel.name}")
-        archive.add(_how(folder, target.name, platforms), f"{course.name}/OFFLINE.txt")
-    part.replace(target)
-    shutil.rmtree(course)
+    if unknown := sorted(set(platforms) - set(PLATFORMS)):
+        raise InputError(f"{', '.join(unknown)}: not known; there are {', '.join(PLATFORMS)}")
+    if platforms and not shutil.which("uv"):
+        raise InputError("other platforms need uv, which says what the requirements mean there: pip install uv")
+    machine = f"{platform.system()}-{platform.machine()}-python3.{sys.version_info.minor}"
+    target = make_folder(folder).resolve() / f"tinyagent-course-{machine}.tar"
+    with TemporaryDirectory(dir=target.parent) as name:
+        work = Path(name)
+        course, wheels = work / "tinyagent-course", make_folder(work / "wheels")
+        _run("git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(course))
+        _run("git", "-C", str(course), "remote", "remove", "origin")
+        _wheels(work, wheels)
+        for other in platforms:
+            _wheels_elsewhere(other, work, wheels)
+        write_text(work / "OFFLINE.txt", _how(target.name, platforms))
+        with tarfile.open(work / target.name, "w") as archive:
+            archive.add(course, course.name)
+            archive.add(wheels, f"{course.name}/wheels")
+            archive.add(work / "OFFLINE.txt", f"{course.name}/OFFLINE.txt")
+        (work / target.name).replace(target)
     return target
 
 
-def _wheels(folder: Path) -> None:
+def _wheels(work: Path, wheels: Path) -> None:
     """A wheel of everything in the requirements, and of what builds the course's own package."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pinned = folder.parent / "requirements.txt"
-    write_text(pinned, "\n".join(line for line in lines if not line.startswith("-e")) + "\n")
-    pip = *PIP, "wheel", "--quiet", "--no-cache-dir", "--wheel-dir", str(folder)
-    _run(*pip, "-r", str(pinned), *BUILD, CMAKE_ARGS=GENERIC)
+    write_text(work / "requirements.txt", "\n".join(line for line in lines if not line.startswith("-e")) + "\n")
+    pip = *PIP, "wheel", "--quiet", "--no-cache-dir", "--wheel-dir", str(wheels)
+    _run(*pip, "-r", str(work / "requirements.txt"), *BUILD, CMAKE_ARGS=GENERIC)
     _run(*pip, "--no-deps", "-r", str(ROOT / "requirements-bfcl.txt"))
 
 
-def _wheels_elsewhere(name: str, folder: Path) -> None:
-    """The wheels of another platform, and the sources of what has none. uv says what the requirements mean there.
-
-    Raises:
-        InputError: the platform is not known, uv is not there, or something cannot be had.
-    """
-    if name not in PLATFORMS or not shutil.which("uv"):
-        raise InputError(f"{name!r} needs uv (pip install uv) and to be one of {', '.join(PLATFORMS)}")
+def _wheels_elsewhere(name: str, work: Path, wheels: Path) -> None:
+    """The wheels of another platform, and the sources of what has none. uv says what the requirements mean there."""
     uvs_name, tags = PLATFORMS[name]
-    version, exact = f"3.{sys.version_info.minor}", folder.parent / f"{name}.txt"
+    version, exact = f"3.{sys.version_info.minor}", work / f"{name}.txt"
     target = "--python-platform", uvs_name, "--python-version", version, "--no-header", "--no-annotate"
-    sources = str(folder.parent / "requirements.txt"), "--output-file", str(exact)
+    sources = str(work / "requirements.txt"), "--output-file", str(exact)
     _run("uv", "pip", "compile", "--quiet", *sources, *target, MACOSX_DEPLOYMENT_TARGET="14.0")
     places = [part for tag in tags for part in ("--platform", tag)]
-    pip = *PIP, "download", "--quiet", "--no-deps", "--python-version", version, *places, "--dest", str(folder)
+    pip = *PIP, "download", "--quiet", "--no-deps", "--python-version", version, *places, "--dest", str(wheels)
     _run(*pip, "-r", str(exact), *BUILD)
 
 
-def _how(folder: Path, name: str, platforms: Sequence[str]) -> Path:
+def _how(name: str, platforms: Sequence[str]) -> str:
     machines = [f"{platform.system()} {platform.release()}, {platform.machine()}", *platforms]
-    text = HOW.format(
-        python=platform.python_version(), machines="; ".join(machines), name=name, known=" ".join(PLATFORMS)
-    )
-    write_text(folder / "OFFLINE.txt", text)
-    return folder / "OFFLINE.txt"
+    python = f"3.{sys.version_info.minor}"
+    return HOW.format(python=python, machines="; ".join(machines), name=name, known=" ".join(PLATFORMS))
 
 
-def _run(*command: str, **environment: str) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
+def _run(*command: str, **environment: str) -> None:
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be run: {error}") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise InputError(f"{' '.join(command[:4])} ... failed: {''.join(last)}")
-    return done.stdout

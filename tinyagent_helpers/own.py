@@ -7,6 +7,7 @@ and their plans, in the format of the made-up APIs (see `apis`): [values] and [[
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +35,15 @@ OWN = {  # fine-tuning that goes on from the Mac's planner; tools are found firs
 
 
 def own_folder() -> Path:
-    """The folder that the environment variable TINYAGENT_OWN names, or else the home that ships."""
-    return Path(os.environ.get("TINYAGENT_OWN", HOME)).resolve()
+    """The folder that the environment variable TINYAGENT_OWN names, or else the home that ships.
+
+    Raises:
+        InputError: it is not there.
+    """
+    folder = Path(os.environ.get("TINYAGENT_OWN") or HOME)
+    if not folder.is_absolute() or not folder.is_dir():
+        raise InputError(f"TINYAGENT_OWN is {str(folder)!r}; give the whole path of a folder, such as $PWD/your/folder")
+    return folder
 
 
 def load_own(folder: Path) -> Domain:
@@ -63,14 +71,16 @@ def load_tools(path: Path) -> dict[str, Tool]:
     """
     try:
         spec = importlib.util.spec_from_file_location(f"own_{path.parent.name}", path)
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         functions = [f for name, f in vars(module).items() if inspect.isfunction(f) and not name.startswith("_")]
         tools = toolset(function for function in functions if function.__module__ == module.__name__)
-    except Exception as error:  # whatever somebody's file does
+    except (Exception, SystemExit) as error:  # whatever somebody's file does
         raise InputError(f"{path}: {type(error).__name__}: {error}") from None
     if not tools:
         raise InputError(f"{path} holds no function; write some with type hints and docstrings")
+    if silent := [name for name, tool in tools.items() if not tool.description]:
+        raise InputError(f"{path}: {', '.join(silent)} needs a docstring: a planner knows a tool by what it says")
     return tools
 
 
@@ -95,6 +105,8 @@ def draw_rows(domain: Domain, train: int, others: int, seed: int) -> dict[str, l
 def _rows(
     domain: Domain, split: str, patterns: Sequence[Pattern], count: int, rng: Random, taken: set[str]
 ) -> list[dict[str, Any]]:
+    if count and not patterns:
+        raise InputError(f"no way to ask is left for {split}: write more (a third of them is kept from training)")
     rows, words, repeats = [], domain_words([domain]), 0
     while len(rows) < count:
         pattern = rng.choice(patterns)
@@ -106,6 +118,7 @@ def _rows(
                 raise InputError(f"only {len(rows)} different requests for {split}: add values or ways to ask")
             continue
         taken.add(drawn.request)
+        repeats = 0
         used = sorted(pattern.tools)
         made = {
             "request": drawn.request,

@@ -161,8 +161,8 @@ def _matrix(weights: Weights, name: str) -> np.ndarray:
     return weights[f"{name}.weight"] * weights[f"{name}.weight{SCALE}"]
 
 
-def finished_manifest(folder: Path, tools: Mapping[str, Tool] = MAC_TOOLS) -> dict[str, Any]:
-    """What a retriever for these tools is made of.
+def finished_manifest(folder: Path) -> dict[str, Any]:
+    """What a retriever is made of.
 
     Raises:
         InputError: it is not there or unfinished, or its tools are described otherwise now.
@@ -170,7 +170,7 @@ def finished_manifest(folder: Path, tools: Mapping[str, Tool] = MAC_TOOLS) -> di
     made = read_manifest(folder)
     if not made.get("finished"):
         raise InputError(f"there is no finished retriever in {folder}; train one with tinyagent train-retriever")
-    if made["tools_hash"] != tools_hash(tools):
+    if made["tools_hash"] != tools_hash():
         raise InputError(
             f"the retriever in {folder} was trained for tools that are described otherwise now; train it again"
         )
@@ -184,7 +184,7 @@ def load_retriever(folder: str | Path = "", tools: Mapping[str, Tool] = MAC_TOOL
         InputError: it is not there, broken or unfinished, or its tools are described otherwise now.
     """
     folder = Path(folder or NANO_RETRIEVER)
-    made = finished_manifest(folder, tools)
+    made = finished_manifest(folder)
     if read_json(folder / "config.json").get("model_type") == "bert":
         try:
             classifier = QuickClassifier(folder, made)
@@ -193,5 +193,5 @@ def load_retriever(folder: str | Path = "", tools: Mapping[str, Tool] = MAC_TOOL
     else:
         from tinyagent_helpers.tool_classifier import load_classifier
 
-        classifier = load_classifier(folder, tools)
+        classifier = load_classifier(folder)
     return Above(classifier, classifier.threshold, tools)

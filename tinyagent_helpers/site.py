@@ -15,10 +15,12 @@ DOCS = ROOT / "docs"
 COLAB = """[Open this chapter in Colab](https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}), and run this there first:
 
 ```
-!git clone --depth 1 https://github.com/{repository} course && pip install -q -r course/requirements.txt
-!pip install -q --no-deps -r course/requirements-bfcl.txt
-%cd course/notebooks
+!git clone --depth 1 https://github.com/{repository} /content/course
+%cd /content/course
+!pip install -q -r requirements.txt && pip install -q --no-deps -r requirements-bfcl.txt
 ```
+
+Then restart the session (*Runtime*), run `%cd /content/course/notebooks`, and go on.
 """
 INDEX = """# The TinyAgent course
 

@@ -1,6 +1,6 @@
 """Slides for a teacher, from the executed notebooks' cells that are tagged `slide`, rendered by Sphinx with reveal.js. No network.
 
-A text's slide shows its heading, its first paragraph and what it asks to predict; everything else that stands before the next
+A text's slide shows its heading, its first paragraph and what it asks to predict, or else what to take away; everything else that stands before the next
 slide is in the speaker's notes (key S). Of a code cell a slide shows what it printed or drew.
 """
 
@@ -44,15 +44,16 @@ def slides_of(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A notebook in which every slide is a heading, what is shown below it, and notes."""
     slides, notes, title = [], [], ""
     for cell in notebook.cells:
-        text = cell.source if cell.cell_type == "markdown" else ""
-        title = next(iter(HEADING.findall(text)), title)
-        tagged = "slide" in cell.metadata.get("tags", ())
-        paragraphs = [part for part in HEADING.sub("", text).split("\n\n") if part.strip()]
-        shown = [part for part in paragraphs if tagged and is_shown(part, paragraphs)]
+        text, tagged = cell.source if cell.cell_type == "markdown" else "", "slide" in cell.metadata.get("tags", ())
+        if heading := HEADING.search(text):
+            notes += _paragraphs(text[: heading.start()])  # they belong to the slide before
+            title, text = heading[1], text[heading.end() :]
+        paragraphs = _paragraphs(text)
+        shown = [part for part in paragraphs if tagged and _is_shown(part, paragraphs)]
         if tagged:
             slides += [*_notes(notes), _text(f"{'##' if slides else '#'} {title}\n\n" + "\n\n".join(shown))]
             notes = []
-        if tagged and not text:
+        if tagged and cell.cell_type == "code":
             cell.metadata.tags = ["remove-input"]
             slides.append(cell)
         notes += [part for part in paragraphs if part not in shown]
@@ -60,7 +61,11 @@ def slides_of(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def is_shown(part: str, paragraphs: Sequence[str]) -> bool:
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip("\n") for part in text.split("\n\n") if part.strip()]
+
+
+def _is_shown(part: str, paragraphs: Sequence[str]) -> bool:
     """Whether a paragraph of a tagged text is on its slide: what is to be taken away or predicted, and else the first."""
     if "**Take away" in "".join(paragraphs):
         return "**Take away" in part

@@ -17,7 +17,6 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from tinyagent_helpers.artifacts import InputError, write_json
 from tinyagent_helpers.models import NANO_BASE
 from tinyagent_helpers.quick_classifier import LONGEST, NANO_RETRIEVER, SCALE, Calibrated, finished_manifest
-from tinyagent_helpers.tools import MAC_TOOLS, Tool
 from tinyagent_helpers.transformers_model import device
 
 QUIET = -6.0  # the first logit of every tool and token: before training nothing asks for a tool
@@ -131,14 +130,14 @@ def save_classifier(classifier: Classifier, folder: Path, manifest: Mapping[str,
     write_json(folder / "manifest.json", dict(manifest))
 
 
-def load_classifier(folder: str | Path = "", tools: Mapping[str, Tool] = MAC_TOOLS) -> Classifier:
-    """A classifier that `train_classifier` left for `tools`, with its threshold; without a folder, the one that ships.
+def load_classifier(folder: str | Path = "") -> Classifier:
+    """A classifier that `train_classifier` left, with its threshold; without a folder, the one that ships.
 
     Raises:
         InputError: it is not there, broken or unfinished, or its tools are described otherwise now.
     """
     folder = Path(folder or NANO_RETRIEVER)
-    made = finished_manifest(folder, tools)
+    made = finished_manifest(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True), dtype=torch.float32)

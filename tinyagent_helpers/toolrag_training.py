@@ -33,7 +33,7 @@ from tinyagent_helpers.tool_classifier import (
     save_classifier,
 )
 from tinyagent_helpers.toolrag import Embed, choose_threshold, labels_of, recalls, word_vectors
-from tinyagent_helpers.tools import MAC_TOOLS, Tool, tools_hash
+from tinyagent_helpers.tools import MAC_TOOLS, tools_hash
 from tinyagent_helpers.trainer import (
     Checkpoints,
     GroupedByLength,
@@ -89,9 +89,7 @@ def embedder(profile: Profile, texts: Sequence[str]) -> Embed:
     return Classifier(ToolClassifier(encoder, 1, "cls"), tokenizer, [""]).embed
 
 
-def training_requests(
-    rows: Sequence[Mapping[str, Any]], settings: Classifying, tools: Mapping[str, Tool] = MAC_TOOLS
-) -> list[tuple[str, frozenset[str]]]:
+def training_requests(rows: Sequence[Mapping[str, Any]], settings: Classifying) -> list[tuple[str, frozenset[str]]]:
     """Requests and the tools they need, changed so that the classifier learns ways of asking and not what is asked about;
     each row once for every epoch, each time changed otherwise.
 
@@ -99,12 +97,12 @@ def training_requests(
     with a chance of `swapped`: a note may be called like a person. Each word is left out with a chance of `dropped`.
     """
     rng = Random(f"requests-{settings.seed}")
-    values, made = sorted({value for row in rows for value in _said(row, tools)}), []
+    values, made = sorted({value for row in rows for value in _said(row)}), []
     for row in (row for _ in range(settings.epochs) for row in rows):
-        both = two_in_one(row, rng.choice(rows), rng, tools) if rng.random() < settings.joined else None
+        both = two_in_one(row, rng.choice(rows), rng) if rng.random() < settings.joined else None
         asked = both or row
         request = asked["request"]
-        for value in _said(asked, tools):
+        for value in _said(asked):
             if rng.random() < settings.swapped:
                 request = request.replace(value, _instead(value, rng.choice(values)))
         words = [word for word in request.split(" ") if rng.random() >= settings.dropped]
@@ -112,10 +110,10 @@ def training_requests(
     return made
 
 
-def _said(row: Mapping[str, Any], tools: Mapping[str, Tool]) -> list[str]:
+def _said(row: Mapping[str, Any]) -> list[str]:
     """The names, titles and texts in a plan that stand in its request, too; not addresses and numbers, whose form says that
     nothing needs to be looked up."""
-    arguments = [a for step in parse_plan(row["plan"], tools).steps for a in step.arguments]
+    arguments = [a for step in parse_plan(row["plan"]).steps for a in step.arguments]
     texts = [text for a in arguments for text in (a if isinstance(a, list) else [a]) if isinstance(text, str)]
     words = [text for text in dict.fromkeys(texts) if len(text) > 2 and not re.search(r"[@$]|\d{4}", text)]
     return [text for text in words if text in row["request"]]
@@ -152,11 +150,10 @@ def train_classifier(
     folder: Path,
     settings: Classifying,
     report: Callable[[str], None],
-    names: Sequence[str] = (),
+    names: Sequence[str] = tuple(MAC_TOOLS),
     command: str = "",
-    tools: Mapping[str, Tool] = MAC_TOOLS,
 ) -> dict[str, Any]:
-    """Train a classifier for `tools`, or those in `names` of them, calibrate it, choose its threshold on `validation`, and leave it in
+    """Train a classifier for the tools in `names`, calibrate it, choose its threshold on `validation`, and leave it in
     `folder`; a finished run of the same things is not done again, one that was interrupted goes on. Returns the manifest.
 
     Raises:
@@ -164,10 +161,10 @@ def train_classifier(
     """
     if not rows or not validation:
         raise InputError("the classifier needs rows to learn from and validation rows; run tinyagent synthesize first")
-    names, pairs = names or tuple(tools), training_requests(rows, settings, tools)
+    pairs = training_requests(rows, settings)
     made_of = {
         "tools": list(names),
-        "tools_hash": tools_hash(tools),
+        "tools_hash": tools_hash(),
         "settings": asdict(settings),
         "data": digest_text(repr(([(r, sorted(t)) for r, t in pairs], [row["request"] for row in validation]))),
     }

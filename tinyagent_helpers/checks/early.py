@@ -1,6 +1,7 @@
 """Checks for the exercises of notebooks 00 to 03."""
 
 from collections.abc import Callable
+from numbers import Integral
 from random import Random
 from typing import Any
 
@@ -58,11 +59,11 @@ def ex_00_2(answer: str) -> str:
 @exercise
 def ex_00_3(answer: int, time_for: Callable) -> str:
     """How many steps may run at once, measured on the hand-written requests."""
-    if isinstance(answer, bool) or not isinstance(answer, int) or answer < 1:
-        raise Hint("Give a whole number from 1 on.")
+    if isinstance(answer, bool) or not isinstance(answer, Integral) or not 1 <= answer <= 99:
+        raise Hint("Give a whole number from 1 to 99.")
     plans = [parse_plan(row["plan"]) for row in read_jsonl(DATA / "handwritten" / "dev.jsonl")]
-    longer = [sum(time_for(plan, n) for plan in plans) for n in (answer, max(1, answer - 1), 99)]
-    given, fewer = longer[0] / longer[2] - 1, longer[1] / longer[2] - 1
+    seconds = [sum(time_for(plan, n) for plan in plans) for n in (answer, max(1, answer - 1), 99)]
+    given, fewer = (some / seconds[2] - 1 for some in seconds[:2])
     told = (
         f"With {answer} at once {len(plans)} plans that you had not seen take {given:.1%} longer than without a limit"
     )

@@ -3,6 +3,7 @@
 import builtins
 from collections.abc import Callable
 from itertools import product
+from numbers import Integral
 from random import Random
 from typing import Any
 
@@ -305,7 +306,7 @@ def ex_09_2(answer: int, vectors: Any, tools: Any, rows: Any, retriever: Any) ->
     """How many tools to show."""
     from tinyagent_helpers.toolrag import Best, figures
 
-    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= len(tools):
+    if isinstance(answer, bool) or not isinstance(answer, Integral) or not 1 <= answer <= len(tools):
         raise Hint(f"Give a whole number from 1 to {len(tools)}.")
     requests, needed = [row["request"] for row in rows], [row["tools"] for row in rows]
     whole = {
