@@ -1,8 +1,5 @@
-def shortest_time(plan, seconds):
-    ends = {}
-    for step in plan.steps:
-        ends[step.id] = seconds[step.id] + max((ends[d] for d in step.depends_on), default=0)
-    return max(ends.values())
+gold = '1. get_phone_number("boss")\n2. send_sms(["$1"], "thank you for the raise")\n3. join()'
+predicted = '1. get_phone_number("landlord")\n2. send_sms(["$1"], "you are a crook")\n3. join()'
+answer = (predicted, gold)
 
-
-checks.ex_01_2(shortest_time)
+checks.ex_01_2(answer)

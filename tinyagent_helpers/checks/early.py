@@ -7,11 +7,37 @@ from typing import Any
 
 from tinyagent_helpers.artifacts import DATA, read_jsonl
 from tinyagent_helpers.checks.verdict import Hint, Untouched, call, exercise
-from tinyagent_helpers.plans import PlanError, parse_plan
+from tinyagent_helpers.plans import Plan, PlanError, parse_plan
 from tinyagent_helpers.scoring import arguments_agree, success
 from tinyagent_helpers.tools import Tool
 
 LONGER = 0.05  # how much longer plans may take if few steps run at once
+MESSAGES = [  # ours, gold, whether a person takes them for the same
+    ("See you at the station.", "see you at the station", True),
+    ("I'll call you back", "I will call you back", True),
+    ("running ten minutes late", "I'm running ten minutes late", True),
+    ("The keys are under the mat", "keys are under the mat", True),
+    ("could you send the slides", "Could you please send the slides?", True),
+    ("Thanks for the lovely evening!", "thank you for the lovely evening", True),
+    ("let's meet at 6", "Let us meet at 6", True),
+    ("we won't need the room", "we will not need the room", True),
+    ("the parcel has arrived", "Parcel has arrived.", True),
+    ("on my way", "I'm on my way", True),
+    ("take the 8 am train", "take the train at 8 am", True),
+    ("Congratulations on the new job", "congratulations on your new job", True),
+    ("the rent is 950", "the rent is 905", False),
+    ("do not open the window", "do open the window", False),
+    ("meet me in Bonn", "meet me in Berlin", False),
+    ("tell Tom that Ana is ill", "tell Ana that Tom is ill", False),
+    ("the exam is on Tuesday", "the exam is on Thursday", False),
+    ("pay the invoice after Friday", "pay the invoice before Friday", False),
+    ("I am not coming", "I am coming", False),
+    ("add salt", "add salt and pepper", False),
+    ("bring your own laptop", "bring your laptop charger", False),
+    ("no need to call", "need to call", False),
+    ("cancel the booking", "confirm the booking", False),
+    ("pick up Mia at 4", "pick up Mia at 14", False),
+]
 
 
 def _plan(text: Any):
@@ -105,29 +131,7 @@ def _returns_ellipsis(function: Callable) -> bool:
 
 
 @exercise
-def ex_01_2(answer: Callable) -> str:
-    """shortest_time(plan, seconds): how long a plan takes when every step starts as soon as it can."""
-    rng = Random(0)
-    for trial in range(20):
-        calls = []
-        for i in range(1, rng.randrange(2, 8)):
-            used = [f"${d}" for d in range(1, i) if rng.random() < 0.4]
-            calls.append(f'{i}. send_sms({used}, "x")')
-        plan = parse_plan("\n".join([*calls, f"{len(calls) + 1}. join()"]))
-        seconds = {step.id: rng.choice((0.5, 1.0, 2.0)) for step in plan.steps}
-        ends: dict[int, float] = {}
-        for step in plan.steps:
-            ends[step.id] = seconds[step.id] + max((ends[d] for d in step.depends_on), default=0)
-        wanted, got = max(ends.values()), call(answer, plan, seconds)
-        if not isinstance(got, (int, float)) or abs(got - wanted) > 1e-9:
-            raise Hint(
-                f"For {plan.to_text()!r} with {seconds} it should be {wanted}, not {got!r}. A step ends its own seconds after the last step it depends on has ended."
-            )
-    return "That is the length of the longest path through the graph: no number of workers can beat it."
-
-
-@exercise
-def ex_01_3(answer: tuple[str, str]) -> str:
+def ex_01_2(answer: tuple[str, str]) -> str:
     """Two plans that count as a success although they would do different things."""
     if not (isinstance(answer, tuple) and len(answer) == 2):
         raise Hint("Give two plan texts: (predicted, gold).")
@@ -137,6 +141,26 @@ def ex_01_3(answer: tuple[str, str]) -> str:
     if arguments_agree(predicted, gold):
         raise Hint("These two would do the same. Change an argument that matters: a name, a time, a place.")
     return "The success rate is blind to this; the argument-aware rate is not."
+
+
+@exercise
+def ex_01_3(answer: Callable) -> str:
+    """same_message(ours, gold): a rule for when two messages say the same, measured on other pairs than the notebook's."""
+
+    def courses_own(ours: str, gold: str) -> bool:
+        return arguments_agree(*(Plan.of([("send_sms", (["+1 415 555 0101"], text))]) for text in (ours, gold)))
+
+    verdicts = [call(answer, ours, gold) for ours, gold, _ in MESSAGES]
+    if not all(isinstance(verdict, bool) for verdict in verdicts):
+        raise Hint("Return True or False.")
+    right = sum(verdict == same for verdict, (*_, same) in zip(verdicts, MESSAGES))
+    lax = sum(verdict and not same for verdict, (*_, same) in zip(verdicts, MESSAGES))
+    reference = sum(courses_own(ours, gold) == same for ours, gold, same in MESSAGES)
+    told = f"On {len(MESSAGES)} other pairs your rule agrees with the person {right} times, the course's own {reference} times"
+    mistakes = f"{lax} of your mistakes are too lax, {len(MESSAGES) - right - lax} too strict"
+    if right < reference:
+        raise Hint(f"{told}; {mistakes}. Which words may differ, and which may not?")
+    return f"{told}; {mistakes}. A metric is a design, too: it needs a test of its own."
 
 
 @exercise
