@@ -101,7 +101,7 @@ def test_a_folder_is_named_by_its_whole_path(tmp_path, monkeypatch):
 
 @pytest.mark.minutes
 def test_the_notebook_makes_an_assistant_of_tools_that_it_does_not_know(tmp_path, monkeypatch):
-    """On few requests, as this is about whether it runs; what it gives on many is in data/results."""
+    """On few requests, as this is about whether it runs; what it gives on many is in data/models/TRIALS.md."""
     [path] = course.notebooks(["09"])
     notebook, usual = nbformat.read(path, as_version=4), "settings, OTHERS = replace(OWN[PROFILE], seed=SEED), 60"
     [cell] = [cell for cell in notebook.cells if usual in cell.source]

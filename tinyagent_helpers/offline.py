@@ -36,8 +36,8 @@ HOW = """To install without a network (Python {python} on {machines}):
     cd tinyagent-course
     PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels make course PYTHON=python{python}
 
-(The folder's path must have no space in it.) Everything that make says in the README works then. Other machines need another archive: make offline on one of them, or with
-PLATFORMS="{known}".
+(The folder's path must have no space in it.) Everything that make says in the README works then. Other machines need another
+archive: make offline on one of them, or with PLATFORMS="{known}".
 """
 
 

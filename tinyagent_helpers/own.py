@@ -86,7 +86,7 @@ def load_tools(path: Path) -> dict[str, Tool]:
 
 def draw_rows(domain: Domain, train: int, others: int, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Distinct requests with their plans: `train`, and `others` each for `test_draws` (ways to ask that training has seen, with
-    other values), `test_patterns` (ways that it has not) and `validation` (ways that neither has).
+    the same values combined anew), `test_patterns` (ways that it has not) and `validation` (ways that neither has).
 
     Raises:
         InputError: there are too few different requests.

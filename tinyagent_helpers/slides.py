@@ -1,7 +1,7 @@
 """Slides for a teacher, from the executed notebooks' cells that are tagged `slide`, rendered by Sphinx with reveal.js. No network.
 
-A text's slide shows its heading, its first paragraph and what it asks to predict, or else what to take away; everything else that stands before the next
-slide is in the speaker's notes (key S). Of a code cell a slide shows what it printed or drew.
+A text's slide shows its heading, its first paragraph and what it asks to predict, or else what to take away; everything else
+that stands before the next slide is in the speaker's notes (key S). Of a code cell a slide shows what it printed or drew.
 """
 
 import re
