@@ -36,6 +36,7 @@ def test_tagged_cells_become_slides_and_the_rest_notes():
         nbformat.v4.new_code_cell("hidden()"),
         text("After that.\n\n## Plans\n\nFirst.\n\nMore.\n\n**Predict** this.", "slide"),
         shown,
+        text("## Splits\n\nWe hold out:\n\n- names\n\nMore.", "slide"),
         text("## The end\n\n- a list\n\n**Take away:** all of it.", "slide"),
     ]
     made = [cell.source for cell in slides_of(nbformat.v4.new_notebook(cells=cells)).cells]
@@ -47,6 +48,8 @@ def test_tagged_cells_become_slides_and_the_rest_notes():
         note("More."),
         "## Plans\n\n",
         "draw()",
+        "## Splits\n\nWe hold out:\n\n- names",
+        note("More."),
         "## The end\n\n**Take away:** all of it.",
         note("- a list"),
     ]

@@ -66,10 +66,12 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _is_shown(part: str, paragraphs: Sequence[str]) -> bool:
-    """Whether a paragraph of a tagged text is on its slide: what is to be taken away or predicted, and else the first."""
+    """Whether a paragraph of a tagged text is on its slide: what is to be taken away, or else what is to be predicted and the
+    first one, with what follows its colon."""
     if "**Take away" in "".join(paragraphs):
         return "**Take away" in part
-    return "**Predict" in part or part == paragraphs[0]
+    first = paragraphs[: 2 if paragraphs[0].endswith(":") else 1]
+    return "**Predict" in part or part in first
 
 
 def _notes(paragraphs: Sequence[str]) -> list[nbformat.NotebookNode]:
